@@ -1,0 +1,515 @@
+"""Every message on every topic: frozen, typed, documented, versioned.
+
+JSON objects, told apart by `type`; unknown fields are ignored, so a field may be added (with a
+default) but never renamed, retyped or removed; a break in meaning is a new type. All times are
+aware and in UTC. The key of a record is the lead (`{crm}:{account}:{contact}`), so that all there
+is about one lead is in one partition, in order. Personal data is only in the fields marked
+PERSONAL; nothing else may carry any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from shared.errors import Refused
+
+
+class Topic(StrEnum):
+    """The topics, without the optional common prefix (LEADPACT_TOPIC_PREFIX)."""
+
+    CRM_EVENTS = "crm.events"
+    LEAD_SCORES = "lead.scores"
+    LEAD_HANDOFFS = "lead.handoffs"
+    DEAD_LETTERS = "dead.letters"
+
+
+def identity(*parts: object) -> str:
+    """The identity of a fact: 32 hex digits (128 bits of BLAKE2b) of what the fact says.
+
+    HubSpot's `eventId` is not unique, so content is what makes two deliveries the same fact.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        text = str(part).encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(text))
+        digest.update(text)
+    return digest.hexdigest()
+
+
+class State(StrEnum):
+    """Where a lead stands between the two teams."""
+
+    MARKETING = "marketing"
+    HANDED_OFF = "handed_off"
+    ACCEPTED = "accepted"
+    WORKING = "working"
+    QUALIFIED = "qualified"
+    OPPORTUNITY = "opportunity"
+    CUSTOMER = "customer"
+    LOST = "lost"
+    RETURNED = "returned"
+    DISQUALIFIED = "disqualified"
+
+
+class RecordType(StrEnum):
+    """The kinds of CRM record that Leadpact reads."""
+
+    CONTACT = "contact"
+    COMPANY = "company"
+    DEAL = "deal"
+    CALL = "call"
+    EMAIL = "email"
+    MEETING = "meeting"
+    COMMUNICATION = "communication"
+
+
+class Channel(StrEnum):
+    """How a contact attempt was made."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+    VIDEO = "video"
+    MEETING = "meeting"
+    SMS = "sms"
+    WHATSAPP = "whatsapp"
+    LINKEDIN = "linkedin"
+    OTHER = "other"
+
+
+class Direction(StrEnum):
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+class Outcome(StrEnum):
+    """What came of a contact attempt (the CRM's disposition, in our words)."""
+
+    CONNECTED = "connected"
+    NO_ANSWER = "no_answer"
+    VOICEMAIL = "voicemail"
+    LIVE_MESSAGE = "live_message"
+    BUSY = "busy"
+    WRONG_NUMBER = "wrong_number"
+    SENT = "sent"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    REPLIED = "replied"
+    BOOKED = "booked"
+    HELD = "held"
+    NO_SHOW = "no_show"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class ClockKind(StrEnum):
+    """What a clock waits for."""
+
+    FIRST_TOUCH = "first_touch"  # the first attempt after the hand-off
+    NEXT_ATTEMPT = "next_attempt"  # the next step of the cadence
+    REPLY_WAIT = "reply_wait"  # the lead's time to answer the last attempt before it goes back
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """What all messages have. `id` is derived from the content; `at` is when it happened."""
+
+    id: str
+    tenant: str  # {crm}:{account}, as hubspot:62515
+    at: datetime
+
+    @property
+    def key(self) -> str:
+        """What keeps order: records of equal key stay in order in one partition."""
+        return self.id
+
+
+class LeadMessage(Message, frozen=True, kw_only=True):
+    """A message about one lead, `{tenant}:{contact}`."""
+
+    lead: str
+
+    @property
+    def key(self) -> str:
+        return self.lead
+
+
+# --- crm.events: what the CRM and other doors say. Written by ingest. ---
+
+
+class RecordTouched(Message, frozen=True, kw_only=True):
+    """A CRM record is new or changed and has to be looked up in the CRM; ingest's own to-do list."""
+
+    record: RecordType
+    record_id: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}:{self.record}:{self.record_id}"
+
+
+class PropertyValue(msgspec.Struct, frozen=True, kw_only=True):
+    """One property of a contact as it was set at `at`. PERSONAL: value. None or "" is cleared."""
+
+    name: str
+    value: str | None
+    at: datetime
+
+
+class ContactChanged(LeadMessage, frozen=True, kw_only=True):
+    """A contact was created or some of its properties were set. Newest `at` wins, each for itself."""
+
+    values: tuple[PropertyValue, ...] = ()
+    created: bool = False
+
+
+class FormSubmitted(LeadMessage, frozen=True, kw_only=True):
+    """A visitor submitted a form; `form` is its name or id as the CRM tells it."""
+
+    form: str
+    page: str = ""
+
+
+class PageVisited(LeadMessage, frozen=True, kw_only=True):
+    """A known contact saw a page; `url` whole, as the CRM tells it."""
+
+    url: str
+
+
+class ActivityLogged(LeadMessage, frozen=True, kw_only=True):
+    """A call, email, meeting or other communication with this contact, as the CRM has it now.
+
+    Told again whenever the record changes: `activity` names the record, `seen_at` orders the versions.
+    `at` is the time of the act, not of its logging. `by` is the CRM's owner id, "" when a machine did it.
+    """
+
+    activity: str  # {record}:{id}, as call:7001
+    channel: Channel
+    direction: Direction
+    outcome: Outcome
+    by: str = ""
+    duration_s: float | None = None
+    seen_at: datetime
+
+
+class DealChanged(LeadMessage, frozen=True, kw_only=True):
+    """A deal of this contact, as the CRM has it now. `at` is when it was last changed."""
+
+    deal: str
+    stage: str
+    pipeline: str = ""
+    amount: str | None = None
+
+
+class ContactsMerged(LeadMessage, frozen=True, kw_only=True):
+    """`lead` now stands for itself and for `merged`, leads that are no more."""
+
+    merged: tuple[str, ...]
+
+
+class ContactErased(LeadMessage, frozen=True, kw_only=True):
+    """The contact was deleted; `privacy`: for good, and must be forgotten everywhere."""
+
+    privacy: bool
+
+
+# --- lead.scores: what a lead is worth. Written by scoring. ---
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule that gave or took points, in the agreement's words."""
+
+    rule: str
+    points: float
+    cause: str = ""  # the id of the message that carried it, "" for a rule on properties
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """A form and when it was submitted."""
+
+    form: str
+    at: datetime
+
+
+class LeadScored(LeadMessage, frozen=True, kw_only=True):
+    """A lead's fit, interest and grade, whenever one of them changes, and why.
+
+    `version` counts this lead's scores from 1 without holes. `forms` are the latest submissions,
+    oldest first, so that hand-off judges a bottom-of-funnel conversion together with the fit.
+    `profile` holds the properties that routing and the information for Sales need. PERSONAL: profile.
+    """
+
+    version: int
+    fit: float
+    interest: float
+    fit_grade: str
+    interest_level: str
+    grade: str  # as A1
+    journey: str  # awareness, consideration, decision
+    disqualified: str = ""  # the reason, "" when not
+    fit_reasons: tuple[Reason, ...] = ()
+    interest_reasons: tuple[Reason, ...] = ()
+    forms: tuple[Submission, ...] = ()
+    profile: dict[str, str] = {}
+    agreement: str  # the version it was judged by
+    cause: str  # the id of the message that changed it
+
+
+# --- lead.handoffs: the life of a lead between the two teams. Written by handoff. ---
+
+
+class HandoffMessage(LeadMessage, frozen=True, kw_only=True):
+    """What all hand-off messages have.
+
+    `version` is the lead's own number, from 1 without holes; `episode` counts its hand-offs.
+    `cause` is the id of the message or command behind it, `actor` who acted: system, crm:{owner}, or a person.
+    """
+
+    version: int
+    episode: int
+    agreement: str
+    cause: str
+    actor: str = "system"
+    team: str = ""
+    owner: str = ""
+    priority: str = ""
+
+
+class LeadHandedOff(HandoffMessage, frozen=True, kw_only=True):
+    """Marketing handed the lead to Sales. PERSONAL: information."""
+
+    trigger: str
+    grade: str
+    ready_at: datetime  # when the lead's own act or score made it ready
+    reasons: tuple[Reason, ...] = ()
+    information: dict[str, str] = {}
+
+
+class LeadAssigned(HandoffMessage, frozen=True, kw_only=True):
+    """The lead has a (new) owner."""
+
+    former_owner: str = ""
+
+
+class LeadAccepted(HandoffMessage, frozen=True, kw_only=True):
+    """Sales took the lead on."""
+
+
+class LeadRejected(HandoffMessage, frozen=True, kw_only=True):
+    """Sales sent it back before any contact: not what was agreed."""
+
+    reason: str
+
+
+class AttemptRecorded(HandoffMessage, frozen=True, kw_only=True):
+    """A contact attempt that counts; `number` in this episode from 1. `at` is the time of the act."""
+
+    activity: str
+    number: int
+    channel: Channel
+    outcome: Outcome
+    duration_s: float | None = None
+
+
+class LeadReplied(HandoffMessage, frozen=True, kw_only=True):
+    """The lead itself answered: the chase stops, the clocks that waited for us are cancelled."""
+
+    activity: str
+    channel: Channel
+
+
+class ClockMessage(HandoffMessage, frozen=True, kw_only=True):
+    """`clock_id` is unique for ever; `at` is when it happened by the rule, not when it was noticed."""
+
+    clock_id: str
+    clock: ClockKind
+    due_at: datetime
+
+
+class ClockStarted(ClockMessage, frozen=True, kw_only=True):
+    """A clock runs from `at` to `due_at`."""
+
+
+class ClockWarned(ClockMessage, frozen=True, kw_only=True):
+    """The clock has used up `share` of its time."""
+
+    share: float
+
+
+class ClockMet(ClockMessage, frozen=True, kw_only=True):
+    """Ended: what it waited for happened at `at`, in time. For REPLY_WAIT: the time was given."""
+
+    took_s: float
+
+
+class ClockBreached(ClockMessage, frozen=True, kw_only=True):
+    """Ended: `due_at` passed. What it waited for is overdue until ClockSettled."""
+
+
+class ClockCancelled(ClockMessage, frozen=True, kw_only=True):
+    """Ended: no longer asked for, with the reason."""
+
+    reason: str
+
+
+class ClockSettled(ClockMessage, frozen=True, kw_only=True):
+    """After a breach: the thing was done late (`reason` touched) or is no longer asked for."""
+
+    reason: str
+    late_s: float
+
+
+class LeadReturned(HandoffMessage, frozen=True, kw_only=True):
+    """Back to Marketing: tried, and not now. `track` is the nurture track, "" for none."""
+
+    reason: str
+    track: str
+    attempts: int
+    cool_down_until: datetime | None = None
+
+
+class NurtureStarted(HandoffMessage, frozen=True, kw_only=True):
+    """The lead was enrolled in a nurture track."""
+
+    track: str
+    workflow: str
+
+
+class LeadQualified(HandoffMessage, frozen=True, kw_only=True):
+    """Sales says it is an SQL."""
+
+
+class LeadDisqualified(HandoffMessage, frozen=True, kw_only=True):
+    """Out for good, with the reason."""
+
+    reason: str
+
+
+class OpportunityOpened(HandoffMessage, frozen=True, kw_only=True):
+    """A deal of this lead reached an opportunity stage."""
+
+    deal: str
+
+
+class DealWon(HandoffMessage, frozen=True, kw_only=True):
+    """The lead is a customer."""
+
+    deal: str
+    amount: str | None = None
+
+
+class DealLost(HandoffMessage, frozen=True, kw_only=True):
+    """The deal was lost."""
+
+    deal: str
+
+
+class LeadErased(HandoffMessage, frozen=True, kw_only=True):
+    """The lead was forgotten on the CRM's word; nothing more follows under this version line."""
+
+
+# --- dead.letters: what could not be used, whole. Written by all. ---
+
+
+class DeadLetter(Message, frozen=True, kw_only=True):
+    """One record that could not be used, with the reason and the original bytes. PERSONAL: original."""
+
+    service: str
+    source: str  # the topic it was read from, or "webhooks/hubspot"
+    reason: str  # a stable code
+    detail: str  # for a person; no personal data
+    original: bytes  # base64 in JSON
+    original_key: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
+CRM_MESSAGES: Final[tuple[type[Message], ...]] = (
+    RecordTouched,
+    ContactChanged,
+    FormSubmitted,
+    PageVisited,
+    ActivityLogged,
+    DealChanged,
+    ContactsMerged,
+    ContactErased,
+)
+SCORE_MESSAGES: Final[tuple[type[Message], ...]] = (LeadScored,)
+HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
+    LeadHandedOff,
+    LeadAssigned,
+    LeadAccepted,
+    LeadRejected,
+    AttemptRecorded,
+    LeadReplied,
+    ClockStarted,
+    ClockWarned,
+    ClockMet,
+    ClockBreached,
+    ClockCancelled,
+    ClockSettled,
+    LeadReturned,
+    NurtureStarted,
+    LeadQualified,
+    LeadDisqualified,
+    OpportunityOpened,
+    DealWon,
+    DealLost,
+    LeadErased,
+)
+DEAD_MESSAGES: Final[tuple[type[Message], ...]] = (DeadLetter,)
+
+MESSAGES: Final[dict[Topic, tuple[type[Message], ...]]] = {
+    Topic.CRM_EVENTS: CRM_MESSAGES,
+    Topic.LEAD_SCORES: SCORE_MESSAGES,
+    Topic.LEAD_HANDOFFS: HANDOFF_MESSAGES,
+    Topic.DEAD_LETTERS: DEAD_MESSAGES,
+}
+TOPIC_OF: Final[dict[type[Message], Topic]] = {
+    message: topic for topic, messages in MESSAGES.items() for message in messages
+}
+
+_encoder = msgspec.json.Encoder()
+
+
+def _union(types: Sequence[type[Message]]) -> Any:
+    union: Any = types[0]
+    for message in types[1:]:
+        union = union | message
+    return union
+
+
+_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    topic: msgspec.json.Decoder(_union(types)) for topic, types in MESSAGES.items()
+}
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON, as it stands on its topic."""
+    return _encoder.encode(message)
+
+
+def decode(topic: str, value: bytes) -> Message:
+    """The message in a record of `topic` (without prefix).
+
+    Raises Refused (`undecodable`) for bytes that are no message of that topic, among them a type
+    that this version does not know: it waits in dead.letters until a newer one replays it.
+    """
+    try:
+        message: Message = _decoders[topic].decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec's messages name the path and the expected type, never the value.
+        raise Refused("undecodable", f"not a message of {topic}: {_safe(error)}") from error
+    if message.at.tzinfo is None:
+        raise Refused("undecodable", f"not a message of {topic}: a time without a zone in `at`")
+    return message
+
+
+def _safe(error: Exception) -> str:
+    return str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__

@@ -1,0 +1,142 @@
+"""Settings: read once at the start from an injected mapping into frozen, typed objects.
+
+A settings class is a frozen dataclass whose fields are made by `setting`. Whatever is missing or
+wrong raises WrongSetting, which names the key. Secrets never echo.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from shared.errors import WrongSetting
+
+T = TypeVar("T")
+
+_REQUIRED = object()
+
+
+def setting(
+    key: str,
+    parse: Callable[[str], T],
+    *,
+    doc: str,
+    default: T | object = _REQUIRED,
+    secret: bool = False,
+) -> Any:
+    """A field read from environment variable `key`; `parse` raises ValueError with what would be right."""
+    metadata = {"key": key, "parse": parse, "doc": doc, "secret": secret, "default": default}
+    return dataclasses.field(metadata=metadata, repr=not secret)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every settings class is made of."""
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in `environ`. Raises WrongSetting for the first that is missing or wrong."""
+        return cls(**{f.name: _value(f.metadata, environ) for f in dataclasses.fields(cls)})
+
+    @classmethod
+    def described(cls, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+        """Each setting as (key, value as shown, doc); secrets are masked."""
+        for field in dataclasses.fields(cls):
+            value = _value(field.metadata, environ)
+            masked = field.metadata["secret"] and value
+            yield field.metadata["key"], "(set)" if masked else str(value), field.metadata["doc"]
+
+
+def _value(metadata: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    key, text = metadata["key"], environ.get(metadata["key"], "").strip()
+    if not text:
+        if metadata["default"] is _REQUIRED:
+            raise WrongSetting(key, f"is not set; {metadata['doc']}")
+        return metadata["default"]
+    try:
+        return metadata["parse"](text)
+    except ValueError as error:
+        raise WrongSetting(key, str(error)) from error
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    """true or false."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[text.lower()]
+
+
+def url(text: str) -> str:
+    """An http(s) address, without a slash at its end."""
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must be an address that starts with http:// or https://")
+    return text.rstrip("/")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words parted by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def database_url(text: str) -> str:
+    """`embedded` or a postgresql:// address."""
+    if text != "embedded" and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be embedded or an address that starts with postgresql://")
+    return text
+
+
+def bus_url(text: str) -> str:
+    """`embedded` or kafka://host:port,host:port."""
+    if text != "embedded" and not text.startswith("kafka://"):
+        raise ValueError("must be embedded or an address that starts with kafka://")
+    return text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommonSettings(Settings):
+    """What every service needs to know."""
+
+    bus: str = setting("LEADPACT_BUS", bus_url, default="embedded", doc="embedded, or kafka://host:9092,host:9092")
+    database: str = setting(
+        "LEADPACT_DATABASE",
+        database_url,
+        default="embedded",
+        doc="embedded, or a postgresql:// address",
+        secret=True,
+    )
+    data: Path = setting(
+        "LEADPACT_DATA",
+        Path,
+        default=Path(".leadpact"),
+        doc="folder of the embedded database and the spool",
+    )
+    agreement: Path = setting(
+        "LEADPACT_AGREEMENT",
+        Path,
+        default=Path("deploy/agreement.yaml"),
+        doc="the agreement's file",
+    )
+    topic_prefix: str = setting("LEADPACT_TOPIC_PREFIX", str, default="", doc="put before every topic and group name")
+    partitions: int = setting("LEADPACT_PARTITIONS", integer(1, 1000), default=6, doc="of each topic, when it is made")
+    replication: int = setting("LEADPACT_REPLICATION", integer(1, 9), default=1, doc="of each topic, when it is made")
+    tokens: tuple[str, ...] = setting(
+        "LEADPACT_TOKENS",
+        words,
+        default=(),
+        doc="who may use the API: sha256-of-token:role:person, parted by commas",
+        secret=True,
+    )
