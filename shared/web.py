@@ -1,0 +1,333 @@
+"""HTTP for every service: one app from its parts, problem+json, health, metrics, tokens, supervision."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from shared.agreement import Agreements
+from shared.bus import Bus
+from shared.clock import Clock, SystemClock
+from shared.database import database_errors_are_later
+from shared.errors import Broken, Later, LeadpactError, WrongSetting
+from shared.log import Log
+from shared.metrics import CommonMetrics
+
+log = Log("leadpact.web")
+
+ROLES: Final = ("sales", "marketing", "ops", "admin")
+RESTART_AFTER_S: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What every service is built from; made once, at the edge.
+
+    `clock` is business time and may run fast; `wall` is real time, for what is about the network.
+    """
+
+    environ: Mapping[str, str]
+    clock: Clock
+    bus: Bus
+    engine: AsyncEngine
+    agreements: Agreements
+    registry: CollectorRegistry
+    metrics: CommonMetrics
+    tokens: Tokens
+    wall: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service ready to run: its routes, what runs beside them, and what it lacks to be ready."""
+
+    name: str
+    router: APIRouter = field(default_factory=APIRouter)
+    doors: Mapping[str, ASGIApp] = field(default_factory=dict)  # exact paths answered before the framework
+    tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    unready: Callable[[], Awaitable[Sequence[str]]] | None = None
+    refresh: Callable[[], Awaitable[None]] | None = None  # before each scrape of /metrics
+    open: Callable[[], Awaitable[None]] | None = None  # before the first request; what it raises stops the start
+    close: Callable[[], Awaitable[None]] | None = None
+    bears_outages: bool = False  # does its work while the bus or the database is away
+
+
+# --- tokens ---
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who sent a request."""
+
+    role: str
+    person: str
+
+
+class Tokens:
+    """Who may use the API; only hashes are kept."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        """Entries `sha256-of-token:role:person`. Raises WrongSetting."""
+        self._callers: dict[str, Caller] = {}
+        for number, entry in enumerate(entries, start=1):
+            digest, _, rest = entry.partition(":")
+            role, _, person = rest.partition(":")
+            if len(digest) != hashlib.sha256().digest_size * 2 or role not in ROLES or not person:
+                raise WrongSetting(
+                    "LEADPACT_TOKENS",
+                    f"entry {number} must be sha256-of-token:role:person, the role one of {', '.join(ROLES)}",
+                )
+            self._callers[digest.lower()] = Caller(role=role, person=person)
+
+    @staticmethod
+    def entry(token: str, *, role: str, person: str) -> str:
+        """The entry that lets `token` in."""
+        return f"{hashlib.sha256(token.encode()).hexdigest()}:{role}:{person}"
+
+    def find(self, token: str) -> Caller | None:
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        found = None
+        for known, caller in self._callers.items():
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+
+_bearer = HTTPBearer(auto_error=False)
+
+
+def caller(tokens: Tokens, *roles: str) -> Any:
+    """A FastAPI dependency: the Caller, who must have one of `roles` (any when none are named)."""
+
+    def check(credentials: HTTPAuthorizationCredentials | None = Depends(_bearer)) -> Caller:
+        found = tokens.find(credentials.credentials) if credentials else None
+        if found is None:
+            raise Problem(401, "unauthorized", "a token is needed: Authorization: Bearer …")
+        if roles and found.role not in (*roles, "admin"):
+            raise Problem(403, "forbidden", f"this needs one of the roles {', '.join(roles)}")
+        return found
+
+    return Depends(check)
+
+
+# --- problems ---
+
+
+class Problem(Exception):
+    """An answer that is an error, as application/problem+json. `code` is stable and machine-readable."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def response(self) -> Response:
+        body = {"type": f"urn:leadpact:{self.code}", "title": self.code, "status": self.status, "detail": self.detail}
+        return JSONResponse(
+            body | self.more, status_code=self.status, headers=self.headers, media_type="application/problem+json"
+        )
+
+
+STATUS_OF: Final = {"unknown": 404, "impossible": 409, "stale": 412}
+
+
+def problem_of(error: LeadpactError) -> Problem:
+    """The HTTP face of an error of ours."""
+    if isinstance(error, Later):
+        return Problem(503, error.code, error.message, headers={"Retry-After": str(max(1, round(error.after_s)))})
+    if isinstance(error, Broken):
+        return Problem(500, error.code, error.message)
+    return Problem(STATUS_OF.get(error.code, 422), error.code, error.message)
+
+
+def _answer_problems(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(LeadpactError)
+    async def _ours(_: Request, error: LeadpactError) -> Response:
+        return problem_of(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> Response:
+        return Problem(error.status_code, "http_error", str(error.detail)).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
+        # the value itself may be personal: only where and why
+        errors = [{"where": ".".join(map(str, e["loc"])), "why": e["msg"]} for e in error.errors()]
+        return Problem(422, "invalid", "the request does not fit", errors=errors).response()
+
+
+# --- the app ---
+
+
+def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
+    """One application of one or all services, with their background tasks."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        supervisor = Supervisor(parts.metrics)
+        for service in services:
+            if service.open:
+                await service.open()
+        for service in services:
+            for name, task in service.tasks.items():
+                supervisor.start(service.name, name, task)
+        app.state.supervisor = supervisor
+        yield
+        await supervisor.stop()
+        for service in services:
+            if service.close:
+                await service.close()
+
+    title = "Leadpact" if len(services) > 1 else f"Leadpact {services[0].name}"
+    app = FastAPI(title=title, lifespan=lifespan, redoc_url=None)
+    _answer_problems(app)
+    doors = {path: door for service in services for path, door in service.doors.items()}
+    app.add_middleware(_Timing, metrics=parts.metrics, doors=doors)
+    for service in services:
+        app.include_router(service.router, tags=[service.name])
+    app.include_router(_health(services, parts))
+    return app
+
+
+def _health(services: Sequence[Service], parts: Parts) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> JSONResponse:
+        """The process can do its work; if not, what it lacks. What it lacks and can do without is told too."""
+        outages = [*await _outages(parts), *request.app.state.supervisor.failing()]
+        own = [lack for service in services if service.unready for lack in await service.unready()]
+        ready = not own and (not outages or all(service.bears_outages for service in services))
+        return JSONResponse({"ready": ready, "lacks": [*own, *outages]}, status_code=200 if ready else 503)
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        for service in services:
+            if service.refresh:
+                await service.refresh()
+        return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def _outages(parts: Parts) -> list[str]:
+    outages: list[str] = []
+    try:
+        await parts.bus.check()
+    except LeadpactError as error:
+        outages.append(error.message)
+    try:
+        with database_errors_are_later():
+            async with parts.engine.connect():
+                pass
+    except LeadpactError as error:
+        outages.append(error.message)
+    return outages
+
+
+class _Timing:
+    """Give each request to its door or the framework, and observe it by its route, never its path: paths name leads."""
+
+    def __init__(self, app: ASGIApp, metrics: CommonMetrics, doors: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._doors = doors
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+        door = self._doors.get(scope["path"])
+
+        async def watch(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await (door or self._app)(scope, receive, watch)
+        finally:
+            route = scope["path"] if door else getattr(scope.get("route"), "path", "other")
+            labels = self._metrics.request_seconds.labels(route, scope["method"], str(status))
+            labels.observe(time.perf_counter() - started)
+
+
+class Supervisor:
+    """Runs background tasks for ever: Later and the like start one again, Broken stops the process."""
+
+    def __init__(self, metrics: CommonMetrics) -> None:
+        self._metrics = metrics
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failing: dict[str, str] = {}
+
+    def start(self, service: str, name: str, task: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._keep(service, name, task), name=f"{service}.{name}"))
+
+    def failing(self) -> list[str]:
+        """What does not run now, and why."""
+        return [f"{name}: {why}" for name, why in self._failing.items()]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, service: str, name: str, task: Callable[[], Awaitable[None]]) -> None:
+        full = f"{service}.{name}"
+        while True:
+            recovered = asyncio.get_running_loop().call_later(5 * RESTART_AFTER_S, self._failing.pop, full, None)
+            try:
+                return await task()
+            except Later as error:
+                self._failing[full] = error.message
+                log.warning("task_waits", task=full, code=error.code, after_s=error.after_s)
+                await asyncio.sleep(error.after_s)
+            except Broken as error:
+                log.error("task_broken", error=error, task=full, code=error.code, detail=error.message)
+                _stop_process()
+                raise
+            except Exception as error:
+                self._failing[full] = type(error).__name__
+                log.error("task_failed", error=error, task=full)
+                await asyncio.sleep(RESTART_AFTER_S)
+            finally:
+                recovered.cancel()
+            self._metrics.task_restarts.labels(service, name).inc()
+
+
+def _stop_process() -> None:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGTERM)

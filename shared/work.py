@@ -1,0 +1,530 @@
+"""The one loop: inbox, transaction, handler, outbox, offsets, dead letters. Only this module commits.
+
+A service gives a `Worker`: which topics it reads, a pure handler for each message type, and how
+its state is loaded and saved for many keys at once. From that this module keeps the promises:
+
+- State, outgoing messages and whatever else `save` writes are one transaction (promise 4).
+- A message known to the inbox is not handled again (promise 2). The inbox row is written first, so
+  two members that hold the same records for a moment wait for each other instead of both deciding.
+- A message that cannot be decoded, is refused, or makes its handler or the database fail goes to
+  `dead.letters` with its bytes, alone (promise 3); it leaves no inbox row, so a replay is heard.
+- Outgoing messages are rows of the outbox, published in order by one relay per service, by
+  whichever instance holds its lock. Rows of one lead are written under that lead's row lock, so
+  their numbers rise in the order of their commits (promise 5).
+
+What to do when something fails, all of it: Refused and what blames the data: dead letter. Later,
+and a database or broker that is away: wait, read again from the committed offsets. Any other error
+of a handler: dead letter, and logged as an error. Broken: the process stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared import events
+from shared.agreement import Agreement, Agreements
+from shared.bus import Bus, Consumer, NewRecord, Record
+from shared.clock import Clock
+from shared.database import blames_data, database_errors_are_later, listening
+from shared.errors import Broken, Later, LeadpactError, Refused
+from shared.events import DeadLetter, Message, Topic
+from shared.log import Log
+from shared.metrics import CommonMetrics
+
+S = TypeVar("S")
+
+log = Log("leadpact.work")
+
+BATCH_RECORDS: Final = 500
+POLL_WAIT_S: Final = 1.0
+RELAY_ROWS: Final = 1000
+RELAY_FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
+INBOX_KEEP: Final = timedelta(days=14)  # longer than topics keep records and the CRM keeps retrying
+HOUSEKEEPING_S: Final = 600.0
+WATCH_S: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts(Generic[S]):
+    """What a decision may know besides the state and the message."""
+
+    now: datetime
+    agreement: Agreement
+    found: Any = None  # what `prepare` brought for the batch
+    others: Mapping[str, S] = field(default_factory=dict)  # states of the message's further keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Generic[S]):
+    """What a handler decided. `state` is the very same object when nothing changed.
+
+    A service may subclass it to hand more to its `save`.
+    """
+
+    state: S
+    messages: tuple[Message, ...] = ()
+    others: Mapping[str, S] = field(default_factory=dict)
+
+
+Handler = Callable[[S, Any, Facts[S]], Decision[S]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes(Generic[S]):
+    """What one transaction has to save: the changed states, and the decisions in order."""
+
+    now: datetime
+    states: Mapping[str, S]
+    decisions: Sequence[tuple[str, Decision[S]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker(Generic[S]):
+    """What a service gives to the one loop.
+
+    `load` returns the states of those keys that exist, and locks their rows (in the order of the
+    keys) until the transaction ends. `prepare` may do slow or outside reads before it starts.
+    """
+
+    service: str
+    topics: tuple[Topic, ...]
+    handlers: Mapping[type[Message], Handler[S]]
+    ignored: frozenset[type[Message]]
+    new: Callable[[str], S]
+    load: Callable[[AsyncConnection, Sequence[str]], Awaitable[Mapping[str, S]]]
+    save: Callable[[AsyncConnection, Changes[S]], Awaitable[None]]
+    prepare: Callable[[Sequence[Message]], Awaitable[Any]] | None = None
+    keys: Callable[[Message], Sequence[str]] = lambda message: (message.key,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A record with what it says."""
+
+    record: Record
+    message: Message
+
+
+class Work(Generic[S]):
+    """A worker at work on one database and one bus."""
+
+    def __init__(
+        self,
+        worker: Worker[S],
+        *,
+        engine: AsyncEngine,
+        bus: Bus,
+        clock: Clock,
+        agreements: Agreements,
+        metrics: CommonMetrics,
+    ) -> None:
+        self.worker = worker
+        self._engine = engine
+        self._bus = bus
+        self._clock = clock
+        self._agreements = agreements
+        self._metrics = metrics
+        self._outbox_filled = asyncio.Event()
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have `call` called after each commit here, to wake whoever waits for rows."""
+        self._after_commit.append(call)
+
+    # --- the loop over the topics ---
+
+    async def consume(self) -> None:
+        """Read, decide, commit, for ever. Raises Later when something is away, to be called again."""
+        topics = [str(topic) for topic in self.worker.topics]
+        async with self._bus.consumer(f"leadpact.{self.worker.service}", topics) as consumer:
+            watch = asyncio.create_task(self._watch(consumer))
+            try:
+                while True:
+                    records = await consumer.poll(max_records=BATCH_RECORDS, wait_s=POLL_WAIT_S)
+                    if records:
+                        await self._insist(records)
+                        await consumer.commit({r.place: r.offset + 1 for r in records})
+            finally:
+                watch.cancel()
+
+    async def _insist(self, records: Sequence[Record]) -> None:
+        """Handle `records`, however often it takes: the group keeps its members meanwhile."""
+        while True:
+            try:
+                return await self.handle(records)
+            except Later as error:
+                log.warning("batch_waits", service=self.worker.service, code=error.code, after_s=error.after_s)
+                await asyncio.sleep(error.after_s)
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Decide and commit what `records` say, each once. Raises Later with nothing done."""
+        started = time.perf_counter()
+        taken, dead = self._decode(records)
+        found = await self._prepare(taken)
+        try:
+            with database_errors_are_later():
+                await self._transact(taken, dead, found)
+        except Exception as error:
+            if isinstance(error, LeadpactError) or not blames_data(error):
+                raise
+            await self._one_by_one(taken, dead, found)
+        self._metrics.batch_seconds.labels(self.worker.service).observe(time.perf_counter() - started)
+
+    def _decode(self, records: Sequence[Record]) -> tuple[list[_Taken], list[DeadLetter]]:
+        taken: list[_Taken] = []
+        dead: list[DeadLetter] = []
+        for record in records:
+            try:
+                taken.append(_Taken(record, events.decode(record.topic, record.value)))
+            except Refused as error:
+                dead.append(self._dead_letter(record, error.code, error.message))
+        return taken, dead
+
+    async def _prepare(self, taken: Sequence[_Taken]) -> Any:
+        if self.worker.prepare is None or not taken:
+            return None
+        return await self.worker.prepare([t.message for t in taken])
+
+    async def _one_by_one(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any) -> None:
+        """Find the message that the database refuses, and let only that one go."""
+        if dead:
+            await self._transact([], dead, None)
+        for one in taken:
+            try:
+                with database_errors_are_later():
+                    await self._transact([one], [], found)
+            except Exception as error:
+                if isinstance(error, LeadpactError) or not blames_data(error):
+                    raise
+                detail = f"the database refused what it says: {type(error).__name__}"
+                await self._transact([], [self._dead_letter(one.record, "unstorable", detail)], None)
+
+    async def _transact(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any) -> None:
+        turn: _Turn[S] = _Turn(dead=list(dead))
+        wanted = [t for t in taken if self._wants(t.message, turn)]
+        async with self._engine.begin() as conn:
+            turn.now = self._clock.now()
+            fresh = await self._take_into_inbox(conn, wanted, turn)
+            turn.begin(await self._load(conn, fresh))
+            self._decide(fresh, turn, found)
+            await self._forget_refused(conn, turn.refused)
+            await self._write(conn, turn)
+        self._committed(turn)
+
+    def _wants(self, message: Message, turn: _Turn[S]) -> bool:
+        kind = type(message)
+        if kind in self.worker.handlers:
+            return True
+        if kind not in self.worker.ignored:
+            raise Broken("unlisted", f"{self.worker.service} neither handles nor ignores {kind.__name__}")
+        turn.outcomes.append((kind.__name__, "ignored"))
+        return False
+
+    async def _take_into_inbox(self, conn: AsyncConnection, wanted: Sequence[_Taken], turn: _Turn[S]) -> list[_Taken]:
+        new = await self._inbox(conn, [t.message.id for t in wanted], turn.now)
+        fresh: list[_Taken] = []
+        for taken in wanted:
+            if taken.message.id in new:
+                new.discard(taken.message.id)
+                fresh.append(taken)
+            else:
+                turn.outcomes.append((type(taken.message).__name__, "duplicate"))
+        return fresh
+
+    async def _inbox(self, conn: AsyncConnection, ids: Sequence[str], now: datetime) -> set[str]:
+        """Which of `ids` were not known yet; from now on they are. Waits for others that take the same."""
+        if not ids:
+            return set()
+        sql = f"""
+            INSERT INTO {self.worker.service}.inbox (id, received_at)
+            SELECT id, :now FROM unnest(CAST(:ids AS uuid[])) AS t(id)
+            ON CONFLICT DO NOTHING RETURNING id
+        """
+        rows = await conn.execute(sa.text(sql), {"ids": list(dict.fromkeys(ids)), "now": now})
+        return {row[0].hex for row in rows}
+
+    async def _load(self, conn: AsyncConnection, fresh: Sequence[_Taken]) -> dict[str, S]:
+        keys = sorted({key for t in fresh for key in self.worker.keys(t.message)})
+        states = dict(await self.worker.load(conn, keys)) if keys else {}
+        return {key: states[key] if key in states else self.worker.new(key) for key in keys}
+
+    def _decide(self, fresh: Sequence[_Taken], turn: _Turn[S], found: Any) -> None:
+        for taken in fresh:
+            message = taken.message
+            key, *further = self.worker.keys(message)
+            facts = Facts(
+                now=turn.now,
+                agreement=self._agreements.for_tenant(message.tenant),
+                found=found,
+                others={other: turn.states[other] for other in further},
+            )
+            try:
+                turn.add(key, self.worker.handlers[type(message)](turn.states[key], message, facts))
+                turn.outcomes.append((type(message).__name__, "handled"))
+            except Exception as error:
+                turn.dead.append(self._refusal(taken, error))
+                turn.refused.append(message.id)
+                turn.outcomes.append((type(message).__name__, "dead"))
+
+    def _refusal(self, taken: _Taken, error: Exception) -> DeadLetter:
+        if isinstance(error, Later | Broken):
+            raise error
+        if isinstance(error, Refused):
+            return self._dead_letter(taken.record, error.code, error.message)
+        service, kind = self.worker.service, type(taken.message).__name__
+        log.error("handler_failed", error=error, service=service, type=kind, id=taken.message.id)
+        return self._dead_letter(taken.record, "handler_failed", type(error).__name__)
+
+    async def _forget_refused(self, conn: AsyncConnection, ids: Sequence[str]) -> None:
+        """So that a replay from dead.letters is heard."""
+        if ids:
+            sql = f"DELETE FROM {self.worker.service}.inbox WHERE id = ANY(CAST(:ids AS uuid[]))"
+            await conn.execute(sa.text(sql), {"ids": list(ids)})
+
+    # --- commands and clocks: the same transaction without a record ---
+
+    async def command(
+        self, key: str, decide: Callable[[S, Facts[S]], Decision[S]], *, tenant: str, command_id: str
+    ) -> Decision[S] | None:
+        """Decide on one existing key. None when `command_id` was heard before.
+
+        Raises Refused (`unknown`) when the key does not exist, whatever `decide` refuses, or Later.
+        """
+        turn: _Turn[S] = _Turn()
+        with database_errors_are_later():
+            async with self._engine.begin() as conn:
+                turn.now = self._clock.now()
+                if not await self._inbox(conn, [command_id], turn.now):
+                    return None
+                turn.begin(await self.worker.load(conn, [key]))
+                if key not in turn.states:
+                    raise Refused("unknown", f"there is no lead {key}")
+                facts: Facts[S] = Facts(now=turn.now, agreement=self._agreements.for_tenant(tenant))
+                decision = decide(turn.states[key], facts)
+                turn.add(key, decision)
+                await self._write(conn, turn)
+        self._committed(turn)
+        return decision
+
+    async def sweep(
+        self,
+        claim: Callable[[AsyncConnection, datetime], Awaitable[Mapping[str, S]]],
+        decide: Callable[[S, Facts[S]], Decision[S]],
+        *,
+        tenant_of: Callable[[str], str],
+    ) -> int:
+        """Decide on what `claim` finds due and locks; how many keys that were. Raises Later."""
+        turn: _Turn[S] = _Turn()
+        with database_errors_are_later():
+            async with self._engine.begin() as conn:
+                turn.now = self._clock.now()
+                turn.begin(await claim(conn, turn.now))
+                for key in list(turn.states):
+                    agreement = self._agreements.for_tenant(tenant_of(key))
+                    turn.add(key, decide(turn.states[key], Facts(now=turn.now, agreement=agreement)))
+                await self._write(conn, turn)
+        self._committed(turn)
+        return len(turn.before)
+
+    # --- writing ---
+
+    async def _write(self, conn: AsyncConnection, turn: _Turn[S]) -> None:
+        if turn.decisions:
+            changes = Changes(now=turn.now, states=turn.changed(), decisions=turn.decisions)
+            await self.worker.save(conn, changes)
+        await self._fill_outbox(conn, [*turn.messages(), *turn.dead])
+
+    async def _fill_outbox(self, conn: AsyncConnection, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        service = self.worker.service
+        sql = f"""
+            INSERT INTO {service}.outbox (topic, key, value, headers)
+            SELECT topic, key, value, CAST(headers AS jsonb)
+            FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:values AS bytea[]),
+                        CAST(:headers AS text[])) WITH ORDINALITY AS t(topic, key, value, headers, n)
+            ORDER BY n
+        """
+        records = [to_record(message, source=service) for message in messages]
+        await conn.execute(
+            sa.text(sql),
+            {
+                "topics": [r.topic for r in records],
+                "keys": [r.key for r in records],
+                "values": [r.value for r in records],
+                "headers": [json.dumps(r.headers) for r in records],
+            },
+        )
+        await conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": f"leadpact_{service}_outbox"})
+
+    def _committed(self, turn: _Turn[S]) -> None:
+        service = self.worker.service
+        for (kind, outcome), count in Counter(turn.outcomes).items():
+            self._metrics.messages.labels(service, kind, outcome).inc(count)
+        for letter in turn.dead:
+            self._metrics.dead_letters.labels(service, letter.reason).inc()
+            log.warning("dead_letter", service=service, id=letter.id, reason=letter.reason)
+        if turn.dead or turn.decisions:
+            self._outbox_filled.set()
+        for call in self._after_commit:
+            call()
+
+    def _dead_letter(self, record: Record, code: str, detail: str) -> DeadLetter:
+        tenant, _, _ = record.key.rpartition(":")
+        return DeadLetter(
+            id=events.identity("dead", self.worker.service, record.topic, record.partition, record.offset),
+            tenant=tenant,
+            at=self._clock.now(),
+            service=self.worker.service,
+            source=record.topic,
+            reason=code,
+            detail=detail,
+            original=record.value,
+            original_key=record.key,
+        )
+
+    # --- the relay ---
+
+    async def relay(self) -> None:
+        """Publish the outbox in order, for ever; waits while another instance does. Raises Later."""
+        with database_errors_are_later():
+            async with self._engine.connect() as lock:
+                try:
+                    await self._become_relay(lock)
+                    await self._relay_for_ever(lock)
+                finally:
+                    await lock.invalidate()  # the lock belongs to the session, which the pool would keep
+
+    async def _relay_for_ever(self, lock: AsyncConnection) -> None:
+        channel = f"leadpact_{self.worker.service}_outbox"
+        async with listening(self._engine, channel, self._outbox_filled.set):
+            while True:
+                self._outbox_filled.clear()
+                while await self._relay_some(lock):
+                    pass
+                await _wait(self._outbox_filled, RELAY_FALLBACK_S)
+
+    async def _become_relay(self, lock: AsyncConnection) -> None:
+        sql = sa.text("SELECT pg_try_advisory_lock(hashtext(:name))")
+        while True:
+            held = await lock.scalar(sql, {"name": f"leadpact_{self.worker.service}_relay"})
+            await lock.commit()
+            if held:
+                return
+            await asyncio.sleep(1.0)
+
+    async def _relay_some(self, conn: AsyncConnection) -> int:
+        """Publish the first rows, then delete them; how many. On the connection that holds the lock."""
+        service = self.worker.service
+        select = f"SELECT seq, topic, key, value, headers FROM {service}.outbox ORDER BY seq LIMIT {RELAY_ROWS}"
+        rows = (await conn.execute(sa.text(select))).all()
+        await conn.commit()
+        if rows:
+            await self._bus.publish([_from_row(row) for row in rows])
+            delete = sa.text(f"DELETE FROM {service}.outbox WHERE seq = ANY(CAST(:seqs AS bigint[]))")
+            await conn.execute(delete, {"seqs": [row.seq for row in rows]})
+            await conn.commit()
+        return len(rows)
+
+    # --- keeping house ---
+
+    async def housekeeping(self) -> None:
+        """Forget old inbox rows, for ever."""
+        sql = sa.text(f"DELETE FROM {self.worker.service}.inbox WHERE received_at < :before")
+        while True:
+            with database_errors_are_later():
+                async with self._engine.begin() as conn:
+                    await conn.execute(sql, {"before": self._clock.now() - INBOX_KEEP})
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+    async def _watch(self, consumer: Consumer) -> None:
+        """Show how far behind we are, for ever."""
+        while True:
+            with contextlib.suppress(Later):
+                await self._show_lag(consumer)
+            await asyncio.sleep(WATCH_S)
+
+    async def _show_lag(self, consumer: Consumer) -> None:
+        service = self.worker.service
+        by_topic = {str(topic): 0 for topic in self.worker.topics}
+        for place, lag in (await consumer.lag()).items():
+            by_topic[place.topic] += lag
+        for topic, lag in by_topic.items():
+            self._metrics.consumer_lag.labels(service, topic).set(lag)
+        with database_errors_are_later():
+            async with self._engine.connect() as conn:
+                pending = await conn.scalar(sa.text(f"SELECT count(*) FROM {service}.outbox"))
+        self._metrics.outbox_pending.labels(service).set(pending or 0)
+
+    def tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What has to run, by name."""
+        return {"consume": self.consume, "relay": self.relay, "housekeeping": self.housekeeping}
+
+
+@dataclass(kw_only=True)
+class _Turn(Generic[S]):
+    """One transaction as it comes about."""
+
+    now: datetime = datetime.min.replace(tzinfo=UTC)
+    before: Mapping[str, S] = field(default_factory=dict)
+    states: dict[str, S] = field(default_factory=dict)
+    decisions: list[tuple[str, Decision[S]]] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    outcomes: list[tuple[str, str]] = field(default_factory=list)
+
+    def begin(self, states: Mapping[str, S]) -> None:
+        self.before, self.states = states, dict(states)
+
+    def add(self, key: str, decision: Decision[S]) -> None:
+        self.states[key] = decision.state
+        self.states.update(decision.others)
+        self.decisions.append((key, decision))
+
+    def changed(self) -> dict[str, S]:
+        return {key: state for key, state in self.states.items() if state is not self.before.get(key)}
+
+    def messages(self) -> list[Message]:
+        return [message for _, decision in self.decisions for message in decision.messages]
+
+
+def to_record(message: Message, *, source: str) -> NewRecord:
+    """The message as a record, with CloudEvents attributes as headers."""
+    kind = type(message)
+    return NewRecord(
+        topic=events.TOPIC_OF[kind],
+        key=message.key,
+        value=events.encode(message),
+        headers=(
+            ("ce_specversion", "1.0"),
+            ("ce_id", message.id),
+            ("ce_type", f"leadpact.{kind.__name__}"),
+            ("ce_source", f"leadpact/{source}"),
+            ("ce_time", message.at.isoformat()),
+            ("content-type", "application/json"),
+        ),
+    )
+
+
+def _from_row(row: Any) -> NewRecord:
+    headers = tuple((name, value) for name, value in row.headers)
+    return NewRecord(topic=row.topic, key=row.key, value=row.value, headers=headers)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
