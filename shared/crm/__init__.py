@@ -1,0 +1,1 @@
+"""What Leadpact knows of CRMs: HubSpot's signatures, payloads and API, and a simulator of it."""

@@ -1,0 +1,267 @@
+"""HubSpot: how it signs its requests, what its webhooks say, and its API as far as Leadpact asks it.
+
+Sources: HubSpot's documentation of request signatures, of the Webhooks API and of the CRM API (v3,
+associations v4); where real traffic is known to differ, the comment says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+import stamina
+
+from shared.errors import Later
+from shared.events import RecordType
+
+T = TypeVar("T")
+
+# --- signatures ---
+
+MAX_AGE_MS: Final = 5 * 60 * 1000
+MAX_AHEAD_MS: Final = 60 * 1000  # how much HubSpot's clock may be ahead of ours
+# Of the URI these escapes are decoded before it is signed, and nothing else.
+_DECODED: Final = {
+    "%3A": ":", "%2F": "/", "%3F": "?", "%40": "@", "%21": "!", "%24": "$", "%27": "'", "%28": "(", "%29": ")",
+    "%2A": "*", "%2C": ",", "%3B": ";",
+}  # fmt: skip
+_ESCAPES: Final = re.compile("|".join(_DECODED), re.IGNORECASE)
+
+
+class Signature(StrEnum):
+    """The versions of HubSpot's signature; only v3 is made with a time, and so cannot be used again later."""
+
+    V3 = "v3"
+    V2 = "v2"
+    V1 = "v1"
+
+
+def sign_v3(secret: str, method: str, uri: str, body: bytes, at_ms: int) -> str:
+    """base64 of HMAC-SHA256 over method, URI, body and time."""
+    signed_uri = _ESCAPES.sub(lambda found: _DECODED[found.group().upper()], uri) if "%" in uri else uri
+    said = b"%b%b%b%d" % (method.encode(), signed_uri.encode(), body, at_ms)
+    return base64.b64encode(hmac.digest(secret.encode(), said, "sha256")).decode()
+
+
+def sign_v2(secret: str, method: str, uri: str, body: bytes) -> str:
+    """Hex of SHA-256 over secret, method, URI and body."""
+    return hashlib.sha256(secret.encode() + method.encode() + uri.encode() + body).hexdigest()
+
+
+def sign_v1(secret: str, body: bytes) -> str:
+    """Hex of SHA-256 over secret and body."""
+    return hashlib.sha256(secret.encode() + body).hexdigest()
+
+
+# --- what webhooks say ---
+
+OBJECT_TYPES: Final[Mapping[str, RecordType]] = {
+    "0-1": RecordType.CONTACT,
+    "0-2": RecordType.COMPANY,
+    "0-3": RecordType.DEAL,
+    "0-18": RecordType.COMMUNICATION,
+    "0-47": RecordType.MEETING,
+    "0-48": RecordType.CALL,
+    "0-49": RecordType.EMAIL,
+}
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One subscription event of a webhook, as it comes; what Leadpact has no use for is left out.
+
+    `occurred_at` is in milliseconds since 1970. Events of associations have no `object_id`.
+    """
+
+    portal_id: int
+    occurred_at: int
+    subscription_type: str = ""
+    event_type: str = ""  # what older documentation calls subscription_type
+    event_id: int | None = None
+    object_id: int | None = None
+    object_type_id: str = ""
+    property_name: str | None = None
+    property_value: str | int | float | bool | None = None
+    primary_object_id: int | None = None
+    merged_object_ids: list[int] = []
+    new_object_id: int | None = None
+    from_object_id: int | None = None
+    to_object_id: int | None = None
+    from_object_type_id: str = ""
+    to_object_type_id: str = ""
+    association_type: str = ""
+
+
+# --- the API ---
+
+MAX_READ: Final = 100  # records of one batch
+MAX_READ_WITH_HISTORY: Final = 50
+WINDOW_S: Final = 10.0
+TIMEOUT_S: Final = 15.0
+TRIES: Final = 4
+REFUSED_AGAIN_S: Final = 30.0  # a token does not mend itself
+DAILY_AGAIN_S: Final = 900.0
+DAILY: Final = "DAILY"
+_PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that a property had from `timestamp` on. PERSONAL: value."""
+
+    value: str | None
+    timestamp: datetime
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A record as the API tells it. PERSONAL: properties, properties_with_history (newest first)."""
+
+    id: str
+    updated_at: datetime
+    properties: dict[str, str | None] = {}
+    properties_with_history: dict[str, list[Past]] = {}
+
+
+class _Records(msgspec.Struct, frozen=True):
+    results: list[Record] = []
+
+
+class _End(msgspec.Struct, frozen=True, rename="camel"):
+    to_object_id: int
+
+
+class _From(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Association(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    from_: _From
+    to: list[_End] = []
+
+
+class _Associations(msgspec.Struct, frozen=True):
+    results: list[_Association] = []
+
+
+class _Problem(msgspec.Struct, frozen=True, rename="camel"):
+    policy_name: str = ""
+
+
+class _Again(Exception):
+    """The API answered with a passing fault."""
+
+
+class HubSpot:
+    """The CRM's API with one token: within its rate, patient with passing faults.
+
+    Every method raises Later when the CRM is away, busy, out of its daily share, or refuses the token:
+    none of that is the fault of what was asked for.
+    """
+
+    def __init__(self, base_url: str, token: str, *, rate: int, http: httpx.AsyncClient | None = None) -> None:
+        """`rate`: requests in ten seconds at most; HubSpot allows 100 to 250 by plan."""
+        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_S)
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._rate = rate
+        self._asked: deque[float] = deque()
+        self._turn = asyncio.Lock()
+
+    async def read(
+        self, kind: RecordType, ids: Iterable[str], *, properties: Sequence[str], history: bool = False
+    ) -> list[Record]:
+        """The records that exist of `ids`; with `history`, each value with its own time."""
+        names = {"properties": list(properties)} | ({"propertiesWithHistory": list(properties)} if history else {})
+        found: list[Record] = []
+        for some in _batches(ids, MAX_READ_WITH_HISTORY if history else MAX_READ):
+            asked = names | {"inputs": [{"id": one} for one in some]}
+            answer = await self._post(f"/crm/v3/objects/{plural(kind)}/batch/read", asked)
+            found += _decoded(answer, _Records).results
+        return found
+
+    async def contacts_of(self, kind: RecordType, ids: Iterable[str]) -> dict[str, list[str]]:
+        """For each record of `kind` the contacts that it is associated with; those without are left out."""
+        found: dict[str, list[str]] = {}
+        for some in _batches(ids, MAX_READ):
+            path = f"/crm/v4/associations/{plural(kind)}/contacts/batch/read"
+            answer = await self._post(path, {"inputs": [{"id": one} for one in some]})
+            for one in _decoded(answer, _Associations).results:
+                found[one.from_.id] = [str(end.to_object_id) for end in one.to]
+        return found
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _post(self, path: str, asked: Mapping[str, Any]) -> bytes:
+        try:
+            async for attempt in stamina.retry_context(on=(_Again, httpx.TransportError), attempts=TRIES, timeout=None):
+                with attempt:
+                    return await self._try(path, msgspec.json.encode(asked))
+        except _Again as error:
+            raise Later("crm_away", f"the CRM answered {error}", after_s=5.0) from error
+        except httpx.TransportError as error:
+            raise Later("crm_away", f"the CRM did not answer: {type(error).__name__}", after_s=5.0) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _try(self, path: str, body: bytes) -> bytes:
+        await self._wait_for_turn()
+        answer = await self._http.post(self._base_url + path, content=body, headers=self._headers)
+        if answer.status_code in (200, 207):  # 207: some of what was asked for is not there
+            return answer.content
+        if answer.status_code == 429:
+            raise _too_many(answer)
+        if answer.status_code >= 500:
+            raise _Again(str(answer.status_code))
+        if answer.status_code in (401, 403):
+            why = "the CRM refuses the token or its scopes: see LEADPACT_HUBSPOT_TOKEN"
+            raise Later("crm_refused", why, after_s=REFUSED_AGAIN_S)
+        raise Later("crm_refused", f"the CRM answered {answer.status_code} to {path}", after_s=REFUSED_AGAIN_S)
+
+    async def _wait_for_turn(self) -> None:
+        """Keep to `rate` in any ten seconds. Real time: it is a limit of the network."""
+        async with self._turn:
+            while self._asked and len(self._asked) >= self._rate:
+                await asyncio.sleep(max(0.0, self._asked[0] + WINDOW_S - time.monotonic()))
+                while self._asked and self._asked[0] <= time.monotonic() - WINDOW_S:
+                    self._asked.popleft()
+            self._asked.append(time.monotonic())
+
+
+def plural(kind: RecordType) -> str:
+    """The kind as it stands in the API's paths."""
+    return _PLURALS.get(kind, f"{kind}s")
+
+
+def _too_many(answer: httpx.Response) -> Later:
+    """HubSpot names the policy that was hit; it documents no Retry-After there, but one is honoured."""
+    try:
+        policy = msgspec.json.decode(answer.content, type=_Problem).policy_name
+    except msgspec.MsgspecError:
+        policy = ""
+    if policy.startswith(DAILY):
+        return Later("crm_daily_limit", "the CRM's daily limit is used up", after_s=DAILY_AGAIN_S)
+    said = answer.headers.get("retry-after", "")
+    return Later("crm_busy", "the CRM asks to wait", after_s=float(said) if said.isdigit() else WINDOW_S)
+
+
+def _decoded(answer: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Later("crm_strange", "the CRM's answer is not what its documentation says", after_s=5.0) from error
+
+
+def _batches(ids: Iterable[str], size: int) -> Iterable[list[str]]:
+    rest = iter(dict.fromkeys(ids))
+    while some := list(islice(rest, size)):
+        yield some
