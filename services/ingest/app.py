@@ -1,0 +1,94 @@
+"""ingest's door, and what runs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from services.ingest.domain.admission import Door, Secret
+from services.ingest.door import PATH, HubSpotDoor
+from services.ingest.metrics import IngestMetrics
+from services.ingest.settings import IngestSettings
+from services.ingest.spool import Spool
+from services.ingest.worker import Lookups, worker
+from shared.crm.hubspot import HubSpot
+from shared.errors import Refused
+from shared.log import Log
+from shared.settings import CommonSettings
+from shared.web import Parts, Service
+from shared.work import Work
+
+log = Log("leadpact.ingest")
+
+
+def build(parts: Parts) -> Service:
+    """The ingest service."""
+    settings = IngestSettings.read(parts.environ)
+    metrics = IngestMetrics(parts.registry)
+    spool = _spool(parts, settings, metrics)
+    crm = HubSpot(settings.api, settings.token, rate=settings.rate) if settings.token else None
+    if crm is None:
+        log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
+    work = Work(
+        worker(Lookups(crm, contact_properties=_contact_properties(parts), metrics=metrics)),
+        engine=parts.engine,
+        bus=parts.bus,
+        clock=parts.clock,
+        agreements=parts.agreements,
+        metrics=parts.metrics,
+    )
+    tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks()}
+    if spool is not None:
+        tasks["drain"] = lambda: spool.drain(parts.bus.publish)
+    door = HubSpotDoor(
+        _door(settings),
+        max_body=settings.max_body,
+        bus=parts.bus,
+        spool=spool,
+        wall=parts.wall,
+        metrics=metrics,
+    )
+
+    async def open_spool() -> None:
+        if spool is not None:
+            spool.open()
+
+    async def close() -> None:
+        if spool is not None:
+            await spool.close()
+        if crm is not None:
+            await crm.close()
+
+    return Service(
+        name="ingest",
+        doors={PATH: door},
+        tasks=tasks,
+        open=open_spool,
+        close=close,
+        bears_outages=spool is not None,
+    )
+
+
+def _spool(parts: Parts, settings: IngestSettings, metrics: IngestMetrics) -> Spool | None:
+    if not settings.spool_limit:
+        return None
+    folder = CommonSettings.read(parts.environ).data / "spool"
+    return Spool(folder, limit_bytes=settings.spool_limit, changed=metrics.spool_bytes.set)
+
+
+def _door(settings: IngestSettings) -> Door:
+    return Door(
+        secrets=[Secret(portal=portal, value=value) for portal, value in settings.secrets],
+        signatures=settings.signatures,
+        public_url=settings.public_url,
+        trust_proxy=settings.trust_proxy,
+    )
+
+
+def _contact_properties(parts: Parts) -> Callable[[str], Sequence[str]]:
+    def named(tenant: str) -> Sequence[str]:
+        try:
+            return sorted(parts.agreements.for_tenant(tenant).contact_properties)
+        except Refused:
+            return ()  # a tenant without an agreement: the loop refuses its messages, each for itself
+
+    return named

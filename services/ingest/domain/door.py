@@ -1,0 +1,305 @@
+"""What a webhook's body says, as messages: the good events each for itself, the bad ones as dead letters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from shared.crm.hubspot import OBJECT_TYPES, Event
+from shared.errors import Refused
+from shared.events import (
+    ContactChanged,
+    ContactErased,
+    ContactsMerged,
+    DeadLetter,
+    FormSubmitted,
+    Message,
+    PageVisited,
+    PropertyValue,
+    RecordTouched,
+    RecordType,
+    identity,
+)
+
+SOURCE: Final = "webhooks/hubspot"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01
+LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
+MAX_EVENT_BYTES: Final = 400_000  # of one event; HubSpot's longest value has 65,536 characters
+# The properties by which HubSpot tells of a form and of a page view.
+FORM_PROPERTY: Final = "recent_conversion_event_name"
+PAGE_PROPERTY: Final = "hs_analytics_last_url"
+TEST_EVENT_ID, TEST_OBJECT_ID = 100, 123  # what the Test button of HubSpot's console sends
+
+ACCEPTED, IGNORED, TEST, REJECTED = "accepted", "ignored", "test", "rejected"
+
+_whole: Final = msgspec.json.Decoder(list[Event])
+_pieces: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_piece: Final = msgspec.json.Decoder(Event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalised:
+    """A body in our words. `outcomes` counts its events: accepted, ignored (of no use to us), test, rejected."""
+
+    messages: list[Message] = field(default_factory=list)
+    portals: set[int] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rejected(self) -> int:
+        return self.outcomes[REJECTED]
+
+    @property
+    def accepted(self) -> int:
+        """All that was understood, also what is of no use to us."""
+        return self.outcomes.total() - self.rejected
+
+
+def normalise(body: bytes, *, received_at: datetime) -> Normalised:
+    """The messages in a body; a bad event among good ones is a dead letter beside their messages.
+
+    Raises Refused: `malformed` for a body that is no JSON array, `event_too_large`.
+    """
+    found = Normalised()
+    try:
+        events = _whole.decode(body)
+    except msgspec.ValidationError:
+        return _one_by_one(body, received_at, found)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused("malformed", "the body is not JSON") from error
+    if len(body) > MAX_EVENT_BYTES or any(_fault(event) for event in events):
+        return _one_by_one(body, received_at, found)
+    for event in events:
+        _take(event, found)
+    return found
+
+
+def _one_by_one(body: bytes, received_at: datetime, found: Normalised) -> Normalised:
+    try:
+        pieces = _pieces.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused("malformed", "the body is not a JSON array of events") from error
+    for piece in pieces:
+        original = bytes(piece)
+        if len(original) > MAX_EVENT_BYTES:
+            raise Refused("event_too_large", f"an event is larger than {MAX_EVENT_BYTES} bytes")
+        try:
+            event = _piece.decode(original)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            # msgspec's messages name the path and the expected type, never the value.
+            fault = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+        else:
+            fault = _fault(event)
+        if fault:
+            found.messages.append(_dead(original, fault, received_at))
+            found.outcomes[REJECTED] += 1
+        else:
+            _take(event, found)
+    return found
+
+
+def _dead(original: bytes, fault: str, received_at: datetime) -> DeadLetter:
+    return DeadLetter(
+        id=identity("dead", SOURCE, original.hex()),
+        tenant="",
+        at=received_at,
+        service="ingest",
+        source=SOURCE,
+        reason="bad_event",
+        detail=fault,
+        original=original,
+    )
+
+
+def _take(event: Event, found: Normalised) -> None:
+    if event.event_id == TEST_EVENT_ID and event.object_id == TEST_OBJECT_ID:
+        found.outcomes[TEST] += 1
+        return
+    messages = messages_of(event)
+    found.messages.extend(messages)
+    found.portals.add(event.portal_id)
+    found.outcomes[ACCEPTED if messages else IGNORED] += 1
+
+
+# --- one event ---
+
+
+def _subject(event: Event) -> tuple[RecordType | None, str]:
+    """What an event is about, and what happened; None for records that are of no use to us."""
+    noun, _, verb = (event.subscription_type or event.event_type).partition(".")
+    if noun == "object":
+        return OBJECT_TYPES.get(event.object_type_id), verb
+    return (RecordType(noun) if noun in _OWN_NOUNS else None), verb
+
+
+_OWN_NOUNS: Final = frozenset({RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL})
+
+
+def _fault(event: Event) -> str:
+    """What an event of a known type lacks; "" when nothing."""
+    noun, dot, verb = (event.subscription_type or event.event_type).partition(".")
+    if not (noun and dot and verb):
+        return "no subscriptionType"
+    if event.portal_id <= 0:
+        return "portalId must be above 0"
+    if not EARLIEST_MS <= event.occurred_at < LATEST_MS:
+        return "occurredAt must be a time in milliseconds since 1970"
+    if verb == "associationChange":
+        return "" if event.from_object_id and event.to_object_id else "an association needs fromObjectId and toObjectId"
+    if verb == "merge":
+        return "" if _survivor(event) else "a merge needs newObjectId or primaryObjectId"
+    if verb in _NEED_OBJECT and (event.object_id is None or event.object_id <= 0):
+        return "objectId must be above 0"
+    return "propertyName is missing" if verb == "propertyChange" and not event.property_name else ""
+
+
+_NEED_OBJECT: Final = frozenset({"creation", "propertyChange", "deletion", "privacyDeletion", "restore"})
+
+
+def messages_of(event: Event) -> list[Message]:
+    """A good event in our words; empty when it is of no use to us.
+
+    The identity of a message is made of what it says, so a second delivery says nothing new.
+    """
+    kind, verb = _subject(event)
+    if verb == "associationChange":
+        return _association(event)
+    if kind is RecordType.CONTACT:
+        handler = _CONTACT.get(verb)
+        return handler(event) if handler else []
+    if kind in _LOOKED_UP and verb in _TOUCHES:
+        number = _survivor(event) if verb == "merge" else event.object_id
+        return [_touched(event, kind, number, verb)]
+    return []
+
+
+_LOOKED_UP: Final = frozenset(RecordType) - {RecordType.CONTACT, RecordType.COMPANY}
+_TOUCHES: Final = frozenset({"creation", "propertyChange", "restore", "merge"})
+
+
+def tenant_of(event: Event) -> str:
+    return f"hubspot:{event.portal_id}"
+
+
+def lead_of(event: Event, contact: int | None) -> str:
+    return f"hubspot:{event.portal_id}:{contact}"
+
+
+def moment(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def _created(event: Event) -> list[Message]:
+    return [_changed(event, "created", created=True), _touched(event, RecordType.CONTACT, event.object_id, "creation")]
+
+
+def _restored(event: Event) -> list[Message]:
+    return [_changed(event, "restored"), _touched(event, RecordType.CONTACT, event.object_id, "restore")]
+
+
+def _changed(event: Event, what: str, *, created: bool = False) -> ContactChanged:
+    lead = lead_of(event, event.object_id)
+    return ContactChanged(
+        id=identity("ContactChanged", lead, what, event.occurred_at),
+        tenant=tenant_of(event),
+        lead=lead,
+        at=moment(event.occurred_at),
+        created=created,
+    )
+
+
+def _property(event: Event) -> list[Message]:
+    """The property; of two names, also the form or the page that HubSpot tells by it."""
+    name, said = event.property_name or "", event.property_value
+    value = None if said is None else str(said)
+    lead, at, tenant = lead_of(event, event.object_id), moment(event.occurred_at), tenant_of(event)
+    messages: list[Message] = [
+        ContactChanged(
+            id=identity("ContactChanged", lead, name, value, event.occurred_at),
+            tenant=tenant,
+            lead=lead,
+            at=at,
+            values=(PropertyValue(name=name, value=value, at=at),),
+        )
+    ]
+    if value and name == FORM_PROPERTY:
+        fact = identity("FormSubmitted", lead, value, event.occurred_at)
+        messages.append(FormSubmitted(id=fact, tenant=tenant, lead=lead, at=at, form=value))
+    elif value and name == PAGE_PROPERTY:
+        fact = identity("PageVisited", lead, value, event.occurred_at)
+        messages.append(PageVisited(id=fact, tenant=tenant, lead=lead, at=at, url=value))
+    return messages
+
+
+def _erased(event: Event) -> list[Message]:
+    privacy = _subject(event)[1] == "privacyDeletion"
+    lead = lead_of(event, event.object_id)
+    fact = identity("ContactErased", lead, privacy, event.occurred_at)
+    at = moment(event.occurred_at)
+    return [ContactErased(id=fact, tenant=tenant_of(event), lead=lead, at=at, privacy=privacy)]
+
+
+def _survivor(event: Event) -> int | None:
+    return event.new_object_id or event.primary_object_id or event.object_id
+
+
+def _merged(event: Event) -> list[Message]:
+    """HubSpot may give the merged contact a new id: then the primary one is merged away too."""
+    survivor = _survivor(event)
+    parts = dict.fromkeys([event.primary_object_id, *event.merged_object_ids, event.object_id])
+    gone = [lead_of(event, number) for number in parts if number and number != survivor]
+    lead = lead_of(event, survivor)
+    fact = identity("ContactsMerged", lead, *gone, event.occurred_at)
+    at = moment(event.occurred_at)
+    touched = _touched(event, RecordType.CONTACT, survivor, "merge")
+    if not gone:
+        return [touched]
+    return [ContactsMerged(id=fact, tenant=tenant_of(event), lead=lead, at=at, merged=tuple(gone)), touched]
+
+
+_CONTACT: Final[Mapping[str, Callable[[Event], list[Message]]]] = {
+    "creation": _created,
+    "propertyChange": _property,
+    "deletion": _erased,
+    "privacyDeletion": _erased,
+    "restore": _restored,
+    "merge": _merged,
+}
+
+
+def _association(event: Event) -> list[Message]:
+    """Told from both sides; whichever end is a record that we look up is looked up again."""
+    for kind, number in _ends(event):
+        if kind in _LOOKED_UP:
+            return [_touched(event, kind, number, "associationChange")]
+    return []
+
+
+def _ends(event: Event) -> list[tuple[RecordType | None, int | None]]:
+    if event.from_object_type_id:
+        kinds = OBJECT_TYPES.get(event.from_object_type_id), OBJECT_TYPES.get(event.to_object_type_id)
+    else:  # the older form: CONTACT_TO_DEAL
+        here, _, there = event.association_type.lower().partition("_to_")
+        kinds = _kind_named(here), _kind_named(there)
+    return [(kinds[0], event.from_object_id), (kinds[1], event.to_object_id)]
+
+
+def _kind_named(name: str) -> RecordType | None:
+    return RecordType(name) if name in _OWN_NOUNS else None
+
+
+def _touched(event: Event, kind: RecordType | None, number: int | None, what: str) -> RecordTouched:
+    assert kind is not None  # the callers look at the kind first
+    return RecordTouched(
+        id=identity("RecordTouched", event.portal_id, kind, number, what, event.property_name, event.occurred_at),
+        tenant=tenant_of(event),
+        at=moment(event.occurred_at),
+        record=kind,
+        record_id=str(number),
+    )

@@ -1,0 +1,153 @@
+"""The door: lets signed webhooks in, and answers 2xx only when every event of theirs is durable.
+
+A bare ASGI application, because it is the one path that must bear a flood; what it decides is in
+`domain/door.py` and `domain/admission.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from services.ingest.domain.admission import Door, Knock
+from services.ingest.domain.door import SOURCE, Normalised, normalise
+from services.ingest.metrics import HUBSPOT, IngestMetrics
+from services.ingest.spool import Spool
+from shared.bus import Bus, NewRecord
+from shared.clock import Clock
+from shared.errors import Later, LeadpactError, Refused
+from shared.log import Log
+from shared.web import Problem, problem_of
+from shared.work import to_record
+
+log = Log("leadpact.ingest")
+
+PATH: Final = f"/{SOURCE}"
+PUBLISH_S: Final = 2.0  # HubSpot waits 5 s for the answer; then the spool takes over
+MAX_IN_FLIGHT: Final = 1_000  # HubSpot keeps at most 10 requests of an account under way
+STATUS_OF: Final = {
+    "bad_signature": 401,
+    "stale": 401,
+    "wrong_portal": 401,
+    "malformed": 400,
+    "too_large": 413,
+    "event_too_large": 413,
+    "method_not_allowed": 405,
+}
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+class HubSpotDoor:
+    """POST /webhooks/hubspot."""
+
+    def __init__(
+        self, door: Door, *, max_body: int, bus: Bus, spool: Spool | None, wall: Clock, metrics: IngestMetrics
+    ) -> None:
+        self._door = door
+        self._max_body = max_body
+        self._bus = bus
+        self._spool = spool
+        self._wall = wall
+        self._metrics = metrics
+        self._in_flight = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """202 with how many events were accepted and rejected, or a problem."""
+        try:
+            found, outcome = await self._take(scope, receive)
+        except LeadpactError as error:
+            self._metrics.requests.labels(HUBSPOT, error.code).inc()
+            await _refuse(error)(scope, receive, send)
+            return
+        except Exception as error:  # a 5xx, so that HubSpot comes again; and nothing of it in a traceback
+            log.error("door_failed", error=error)
+            self._metrics.requests.labels(HUBSPOT, "broken").inc()
+            await Problem(500, "broken", "the request could not be handled").response()(scope, receive, send)
+            return
+        self._metrics.requests.labels(HUBSPOT, outcome).inc()
+        for what, count in found.outcomes.items():
+            self._metrics.events.labels(HUBSPOT, what).inc(count)
+        body = _encoder.encode({"accepted": found.accepted, "rejected": found.rejected})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _take(self, scope: Any, receive: Any) -> tuple[Normalised, str]:
+        if scope["method"] != "POST":
+            raise Refused("method_not_allowed", "webhooks are posted")
+        if self._in_flight >= MAX_IN_FLIGHT:
+            raise Later("overloaded", "too many requests are under way", after_s=1.0)
+        self._in_flight += 1
+        try:
+            body = await self._body(scope, receive)
+            now = self._wall.now()
+            secret = self._door.admit(_knock(scope, body), now_ms=int(now.timestamp() * 1000))
+            found = normalise(body, received_at=now)
+            self._door.check_portals(secret, found.portals)
+            records = [to_record(message, source="ingest") for message in found.messages]
+            return found, await self._keep(records)
+        finally:
+            self._in_flight -= 1
+
+    async def _body(self, scope: Any, receive: Any) -> bytes:
+        announced = _header(scope, b"content-length")
+        if announced.isdigit() and int(announced) > self._max_body:
+            raise _too_large(self._max_body)
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        while message.get("more_body"):
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._max_body:
+                raise _too_large(self._max_body)
+        if message["type"] == "http.disconnect":
+            raise Refused("malformed", "the sender went away")
+        if len(body) > self._max_body:
+            raise _too_large(self._max_body)
+        return body
+
+    async def _keep(self, records: Sequence[NewRecord]) -> str:
+        """Make the records durable. While the spool holds any, what comes waits behind them. Raises Later."""
+        if self._spool is not None and self._spool.pending and not await self._spool.emptied():
+            await self._spool.append(records)
+            return "spooled"
+        try:
+            async with asyncio.timeout(PUBLISH_S if self._spool else None):
+                await self._bus.publish(records)
+        except (Later, TimeoutError) as error:
+            if self._spool is None:
+                raise
+            log.warning("spooling", code=error.code if isinstance(error, Later) else "bus_slow")
+            await self._spool.append(records)
+            return "spooled"
+        return "accepted"
+
+
+def _too_large(most: int) -> Refused:
+    return Refused("too_large", f"the body is larger than {most} bytes")
+
+
+def _header(scope: Any, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _knock(scope: Any, body: bytes) -> Knock:
+    headers = {key: value for key, value in scope["headers"] if key.startswith(b"x-") or key == b"host"}
+    return Knock(
+        method=scope["method"],
+        scheme=scope["scheme"],
+        path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers={key.decode("latin-1"): value.decode("latin-1") for key, value in headers.items()},
+        body=body,
+    )
+
+
+def _refuse(error: LeadpactError) -> Any:
+    if error.code in STATUS_OF:
+        return Problem(STATUS_OF[error.code], error.code, error.message).response()
+    return problem_of(error).response()

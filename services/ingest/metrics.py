@@ -1,0 +1,49 @@
+"""Every metric of ingest, with its meaning."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from services.ingest.domain.door import ACCEPTED, IGNORED, REJECTED, TEST
+
+HUBSPOT: Final = "hubspot"
+REFUSALS: Final = (
+    *("bad_signature", "stale", "wrong_portal", "too_large", "event_too_large", "malformed"),
+    *("method_not_allowed", "overloaded", "spool_full", "spool_away", "broken"),
+)
+
+
+class IngestMetrics:
+    """Each metric's meaning stands in its help text."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "leadpact_webhook_events",
+            "Events of acknowledged webhooks; outcome: accepted, ignored (no use to us), test, rejected (dead letter).",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.requests = Counter(
+            "leadpact_webhook_requests",
+            "Webhook requests; outcome: accepted, spooled, or the reason for the refusal.",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.spool_bytes = Gauge(
+            "leadpact_spool_bytes",
+            "Bytes that wait in the spool until the bus is back.",
+            registry=registry,
+        )
+        self.lookups = Counter(
+            "leadpact_crm_lookups",
+            "Records looked up in the CRM; outcome: found, missing (deleted meanwhile), failed (tried again),"
+            " off (no LEADPACT_HUBSPOT_TOKEN).",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        for outcome in (ACCEPTED, IGNORED, TEST, REJECTED):
+            self.events.labels(HUBSPOT, outcome)
+        for outcome in ("accepted", "spooled", *REFUSALS):
+            self.requests.labels(HUBSPOT, outcome)

@@ -1,0 +1,85 @@
+"""What ingest needs to know beyond what every service does."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from shared.crm.hubspot import Signature
+from shared.settings import Settings, boolean, integer, setting, url, words
+
+MEBIBYTE = 1024 * 1024
+
+
+def signatures(text: str) -> tuple[Signature, ...]:
+    """Versions of the signature, the strongest first."""
+    named = words(text.lower())
+    if not named or (strange := set(named) - {str(one) for one in Signature}):
+        raise ValueError(f"must be some of {', '.join(Signature)}" + (f", not {strange}" if named else ""))
+    return tuple(one for one in Signature if str(one) in named)
+
+
+def secrets(text: str) -> tuple[tuple[int | None, str], ...]:
+    """Secrets with the portal that each is for (None: any), parted by commas."""
+    found: list[tuple[int | None, str]] = []
+    for n, entry in enumerate(words(text), start=1):
+        portal, equals, secret = entry.partition("=")
+        if equals and not (portal.isdigit() and secret):
+            raise ValueError(f"entry {n} must be a secret, or portal=secret with the portal's number")
+        found.append((int(portal), secret) if equals else (None, entry))
+    return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IngestSettings(Settings):
+    """Who may knock, how much the door takes, and how the CRM is asked."""
+
+    secrets: tuple[tuple[int | None, str], ...] = setting(
+        "LEADPACT_HUBSPOT_SECRETS",
+        secrets,
+        doc="client secrets of the HubSpot app, parted by commas; portal=secret for one portal alone",
+        secret=True,
+    )
+    signatures: tuple[Signature, ...] = setting(
+        "LEADPACT_HUBSPOT_SIGNATURES",
+        signatures,
+        default=(Signature.V3,),
+        doc="which versions of HubSpot's signature let a request in: v3, v2, v1",
+    )
+    public_url: str = setting(
+        "LEADPACT_PUBLIC_URL",
+        url,
+        default="",
+        doc="how HubSpot knows us, as https://leads.example.com: it signs this; empty: as the request says",
+    )
+    trust_proxy: bool = setting(
+        "LEADPACT_TRUST_PROXY",
+        boolean,
+        default=False,
+        doc="believe X-Forwarded-Proto and X-Forwarded-Host; only behind a proxy that sets them itself",
+    )
+    max_body: int = setting(
+        "LEADPACT_MAX_BODY",
+        integer(1024, 64 * MEBIBYTE),
+        default=5 * MEBIBYTE,
+        doc="bytes of a webhook's body at most",
+    )
+    spool_limit: int = setting(
+        "LEADPACT_SPOOL_LIMIT",
+        integer(0, 1024 * 1024 * MEBIBYTE),
+        default=1024 * MEBIBYTE,
+        doc="bytes that the spool in LEADPACT_DATA may hold while the bus is away; 0: no spool",
+    )
+    api: str = setting("LEADPACT_HUBSPOT_API", url, default="https://api.hubapi.com", doc="where the CRM's API answers")
+    token: str = setting(
+        "LEADPACT_HUBSPOT_TOKEN",
+        str,
+        default="",
+        doc="of a HubSpot private app: what webhooks only hint at is looked up with it; empty: it is not",
+        secret=True,
+    )
+    rate: int = setting(
+        "LEADPACT_HUBSPOT_RATE",
+        integer(1, 10_000),
+        default=100,
+        doc="requests to the CRM's API in ten seconds at most",
+    )
