@@ -1,0 +1,1 @@
+"""scoring: what each lead is worth, by fit and interest, and why."""

@@ -1,0 +1,40 @@
+"""Fit: does the person match a target persona and the company match ours, by what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.agreement.conditions import Subject
+from shared.agreement.model import FIT_GRADES, Fit
+from shared.events import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitScore:
+    points: float
+    grade: str
+    disqualified: str
+    reasons: tuple[Reason, ...]
+
+
+def judge(fit: Fit, subject: Subject) -> FitScore:
+    """The best persona's points and those of every rule that holds; the first disqualifying rule's reason."""
+    reasons: list[Reason] = []
+    if best := _best_persona(fit, subject):
+        reasons.append(best)
+    disqualified = ""
+    for rule in fit.rules:
+        if rule.when.holds(subject):
+            reasons.append(Reason(rule=rule.name, points=rule.points))
+            disqualified = disqualified or rule.disqualify
+    points = round(sum(reason.points for reason in reasons), 1)
+    grade = next(grade for grade in FIT_GRADES if points >= fit.grades[grade])
+    return FitScore(points=points, grade=grade, disqualified=disqualified, reasons=tuple(reasons))
+
+
+def _best_persona(fit: Fit, subject: Subject) -> Reason | None:
+    held = [(persona.points, name) for name, persona in fit.role.items() if persona.when.holds(subject)]
+    if not held:
+        return None
+    points, name = max(held)
+    return Reason(rule=f"Role: {name.replace('_', ' ')}", points=points)

@@ -1,0 +1,172 @@
+"""What is known of a lead, and how each fact changes it: the same whatever the order and however often.
+
+Every change is a join: the greater of two values, the union of two sets, the newest of many. So
+facts commute, and hearing one twice changes nothing. A function returns the very same lead when
+nothing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from shared.errors import Refused
+from shared.events import PropertyValue
+
+MAX_FORMS: Final = 50
+MAX_PAGES: Final = 100
+MAX_VALUE: Final = 1000  # characters of a property's value or a form's name
+MAX_URL: Final = 300
+
+
+class Value(NamedTuple):
+    """A property's value and when it was set, in seconds. "" is cleared. The greatest one counts. PERSONAL."""
+
+    at: float
+    value: str
+
+
+class Act(NamedTuple):
+    """Something the lead did: a form submitted (on a page) or a page visited. `id` is its message's."""
+
+    at: float
+    id: str
+    form: str
+    page: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What was last published of the lead: `digest` stands for all of it but the fading interest."""
+
+    version: int
+    digest: str
+    agreement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """All that scoring knows of one lead. PERSONAL: properties, forms, pages."""
+
+    properties: dict[str, Value] = field(default_factory=dict)
+    forms: tuple[Act, ...] = ()
+    pages: tuple[Act, ...] = ()
+    first_seen: float | None = None
+    last_seen: float | None = None
+    deleted_at: float | None = None
+    erased: bool = False
+    merged_into: str = ""
+    told: Told | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Nothing more is said of it: forgotten, part of another, or deleted and not seen since."""
+        deleted = self.deleted_at is not None and (self.last_seen is None or self.last_seen <= self.deleted_at)
+        return self.erased or bool(self.merged_into) or deleted
+
+    @property
+    def closed(self) -> bool:
+        """Nothing can change it any more."""
+        return self.erased or bool(self.merged_into)
+
+
+def seconds(at: datetime) -> float:
+    """A moment as seconds since 1970. Raises Refused for one without a zone."""
+    if at.tzinfo is None:
+        raise Refused("undecodable", "a time without a zone in `values`")
+    return at.timestamp()
+
+
+def with_values(lead: Lead, values: Iterable[PropertyValue]) -> Lead:
+    """The newest value of each property wins; of two at the same moment the greater one."""
+    properties = lead.properties
+    for said in values:
+        value = Value(seconds(said.at), (said.value or "")[:MAX_VALUE])
+        known = properties.get(said.name)
+        if known is None or value > known:
+            if properties is lead.properties:
+                properties = dict(properties)
+            properties[said.name] = value
+    return lead if properties is lead.properties else replace(lead, properties=properties)
+
+
+def with_form(lead: Lead, id_: str, at: float, form: str, page: str) -> Lead:
+    """The newest MAX_FORMS submissions are kept."""
+    forms = _with(lead.forms, (Act(at, id_, form[:MAX_VALUE], _page(page)),), MAX_FORMS)
+    return lead if forms is lead.forms else replace(lead, forms=forms)
+
+
+def with_page(lead: Lead, id_: str, at: float, url: str) -> Lead:
+    """The newest MAX_PAGES visits are kept."""
+    pages = _with(lead.pages, (Act(at, id_, "", _page(url)),), MAX_PAGES)
+    return lead if pages is lead.pages else replace(lead, pages=pages)
+
+
+def seen(lead: Lead, at: float) -> Lead:
+    """It was heard of at this moment."""
+    first = at if lead.first_seen is None else min(lead.first_seen, at)
+    last = at if lead.last_seen is None else max(lead.last_seen, at)
+    if first == lead.first_seen and last == lead.last_seen:
+        return lead
+    return replace(lead, first_seen=first, last_seen=last)
+
+
+def deleted(lead: Lead, at: float) -> Lead:
+    """Deleted in the CRM; a later fact brings it back."""
+    if lead.closed or (lead.deleted_at is not None and lead.deleted_at >= at):
+        return lead
+    return replace(lead, deleted_at=at)
+
+
+def erased(lead: Lead) -> Lead:
+    """Forgotten for good: only that it was, and the number of its last score, stay."""
+    return lead if lead.erased else Lead(erased=True, told=_without_digest(lead.told))
+
+
+def united(lead: Lead, other: Lead) -> Lead:
+    """The lead with the history of another that was merged into it. Its own numbers go on."""
+    if lead.closed or other.erased:
+        return lead
+    properties = dict(lead.properties)
+    for name, value in other.properties.items():
+        if name not in properties or value > properties[name]:
+            properties[name] = value
+    whole = replace(
+        lead,
+        properties=properties,
+        forms=_with(lead.forms, other.forms, MAX_FORMS),
+        pages=_with(lead.pages, other.pages, MAX_PAGES),
+    )
+    for at in (other.first_seen, other.last_seen):
+        whole = whole if at is None else seen(whole, at)
+    return whole
+
+
+def merged_into(lead: Lead, survivor: str) -> Lead:
+    """What is left of a lead that became part of another."""
+    return lead if lead.closed else Lead(merged_into=survivor, told=_without_digest(lead.told))
+
+
+def _without_digest(told: Told | None) -> Told | None:
+    return None if told is None else replace(told, digest="")
+
+
+def _with(acts: tuple[Act, ...], more: tuple[Act, ...], limit: int) -> tuple[Act, ...]:
+    known = {act.id for act in acts}
+    new = [act for act in more if act.id not in known]
+    if not new:
+        return acts
+    newest = tuple(sorted((*acts, *new))[-limit:])
+    return acts if newest == acts else newest
+
+
+def _page(url: str) -> str:
+    """Host and path alone: what follows may name the person."""
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+    except ValueError:
+        return ""
+    return f"{parts.hostname or ''}{parts.path or '/'}"[:MAX_URL] if url else ""

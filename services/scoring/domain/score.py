@@ -1,0 +1,151 @@
+"""The score: fit and interest together, and when there is something new to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
+from typing import Final
+
+from services.scoring.domain import fit
+from services.scoring.domain.interest import InterestScore, Judge
+from services.scoring.domain.lead import Lead, Told
+from shared.agreement import Agreement
+from shared.agreement.conditions import Subject
+from shared.events import LeadMessage, LeadScored, Submission, identity
+
+TOLD_FORMS: Final = 20
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A lead's worth at one moment."""
+
+    fit: fit.FitScore
+    interest: InterestScore
+
+    @property
+    def grade(self) -> str:
+        return self.fit.grade + self.interest.level
+
+
+class Scorer:
+    """One agreement, made ready to score many leads."""
+
+    def __init__(self, agreement: Agreement) -> None:
+        self.version = agreement.version
+        self._fit = agreement.qualification.fit
+        self._interest = Judge(agreement.qualification.interest)
+        self._told = tuple(sorted(agreement.profile))
+
+    def score(self, lead: Lead, now: datetime) -> Score:
+        """What the lead is worth at `now`, by all that is known of it."""
+        return Score(fit=fit.judge(self._fit, _subject(lead)), interest=self._judge_interest(lead, now))
+
+    def conclude(
+        self, before: Lead, after: Lead, message: LeadMessage, now: datetime
+    ) -> tuple[Lead, LeadScored | None]:
+        """The lead as it is to be kept, and its new score when there is something to tell.
+
+        That is: a change of grades, fit points, journey, disqualification, forms or profile since it
+        was last told, or interest that this message moved by 0.1 or more. Fading alone tells nothing
+        until a grade changes with it.
+        """
+        if after is before or after.gone:
+            return after, None
+        score, profile = self.score(after, now), self.profile(after)
+        digest = self._digest(after, score, profile)
+        if after.told and after.told.digest == digest and not self._moved(before, after, score, now):
+            return after, None
+        version = after.told.version + 1 if after.told else 1
+        told = Told(version=version, digest=digest, agreement=self.version)
+        return replace(after, told=told), self._message(after, score, profile, cause=message, now=now, version=version)
+
+    def profile(self, lead: Lead) -> dict[str, str]:
+        """What is known of that which hand-off needs. PERSONAL."""
+        known = lead.properties
+        return {name: known[name].value for name in self._told if name in known and known[name].value}
+
+    def _judge_interest(self, lead: Lead, now: datetime) -> InterestScore:
+        return self._interest.judge(chain(lead.forms, lead.pages), now.timestamp())
+
+    def _moved(self, before: Lead, after: Lead, score: Score, now: datetime) -> bool:
+        if before.forms is after.forms and before.pages is after.pages:
+            return False
+        return self._judge_interest(before, now).points != score.interest.points
+
+    def _digest(self, lead: Lead, score: Score, profile: dict[str, str]) -> str:
+        forms = [(act.at, act.form) for act in lead.forms[-TOLD_FORMS:]]
+        judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
+        return blake2b(repr((judged, forms, profile)).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def _message(
+        self, lead: Lead, score: Score, profile: dict[str, str], *, cause: LeadMessage, now: datetime, version: int
+    ) -> LeadScored:
+        return LeadScored(
+            id=identity("score", cause.lead, version),
+            tenant=cause.tenant,
+            lead=cause.lead,
+            at=now,
+            version=version,
+            fit=score.fit.points,
+            interest=score.interest.points,
+            fit_grade=score.fit.grade,
+            interest_level=score.interest.level,
+            grade=score.grade,
+            journey=score.interest.journey,
+            disqualified=score.fit.disqualified,
+            fit_reasons=score.fit.reasons,
+            interest_reasons=score.interest.reasons,
+            forms=tuple(
+                Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC)) for act in lead.forms[-TOLD_FORMS:]
+            ),
+            profile=profile,
+            agreement=self.version,
+            cause=cause.id,
+        )
+
+
+def _subject(lead: Lead) -> Subject:
+    return Subject(properties={name: known.value for name, known in lead.properties.items()})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _ByVersion:
+    """An agreement as a key: its version says what it says."""
+
+    agreement: Agreement
+
+    def __hash__(self) -> int:
+        return hash(self.agreement.version)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByVersion) and other.agreement.version == self.agreement.version
+
+
+@lru_cache(maxsize=1000)
+def _scorer(agreement: _ByVersion) -> Scorer:
+    return Scorer(agreement.agreement)
+
+
+def scorer_of(agreement: Agreement) -> Scorer:
+    """The agreement's Scorer, made once."""
+    return _scorer(_ByVersion(agreement))
+
+
+def in_words(score: Score) -> str:
+    """The score in one sentence."""
+    if score.fit.disqualified:
+        return f"Not a lead for us: {score.fit.disqualified}."
+    fits = _because([reason.rule for reason in score.fit.reasons if reason.points])
+    wants = _because([reason.rule for reason in score.interest.reasons if reason.points > 0])
+    return (
+        f"Grade {score.grade}: fit {score.fit.grade} with {score.fit.points:g} points{fits}, "
+        f"interest {score.interest.level} with {score.interest.points:g} points{wants}, "
+        f"in the {score.interest.journey} stage."
+    )
+
+
+def _because(rules: list[str]) -> str:
+    return f" ({'; '.join(rules)})" if rules else ""

@@ -1,0 +1,118 @@
+"""What scoring reads and what each message does: see the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scoring import store
+from services.scoring.domain import lead as leads
+from services.scoring.domain.lead import Lead
+from services.scoring.domain.score import scorer_of
+from services.scoring.metrics import ScoringMetrics
+from shared import events
+from shared.events import (
+    ContactChanged,
+    ContactErased,
+    ContactsMerged,
+    FormSubmitted,
+    LeadMessage,
+    LeadScored,
+    Message,
+    PageVisited,
+    Topic,
+)
+from shared.work import Changes, Decision, Facts, Handler, Worker
+
+
+def _changed(lead: Lead, message: ContactChanged, facts: Facts[Lead]) -> Decision[Lead]:
+    if lead.closed:
+        return Decision(state=lead)
+    return _conclude(lead, leads.with_values(_seen(lead, message), message.values), message, facts)
+
+
+def _form(lead: Lead, message: FormSubmitted, facts: Facts[Lead]) -> Decision[Lead]:
+    if lead.closed:
+        return Decision(state=lead)
+    at = leads.seconds(message.at)
+    after = leads.with_form(_seen(lead, message), message.id, at, message.form, message.page)
+    return _conclude(lead, after, message, facts)
+
+
+def _page(lead: Lead, message: PageVisited, facts: Facts[Lead]) -> Decision[Lead]:
+    if lead.closed:
+        return Decision(state=lead)
+    after = leads.with_page(_seen(lead, message), message.id, leads.seconds(message.at), message.url)
+    return _conclude(lead, after, message, facts)
+
+
+def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> Decision[Lead]:
+    """The survivor takes over what the others did; of them nothing stays but where they went."""
+    after = lead if lead.closed else _seen(lead, message)
+    for other in facts.others.values():
+        after = leads.united(after, other)
+    others = {key: leads.merged_into(other, message.lead) for key, other in facts.others.items()}
+    return replace(_conclude(lead, after, message, facts), others=others)
+
+
+def _erased(lead: Lead, message: ContactErased, facts: Facts[Lead]) -> Decision[Lead]:
+    return Decision(state=leads.erased(lead) if message.privacy else leads.deleted(lead, leads.seconds(message.at)))
+
+
+def _seen(lead: Lead, message: LeadMessage) -> Lead:
+    return leads.seen(lead, leads.seconds(message.at))
+
+
+def _conclude(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead]) -> Decision[Lead]:
+    state, scored = scorer_of(facts.agreement).conclude(before, after, message, facts.now)
+    return Decision(state=state, messages=(scored,) if scored else ())
+
+
+def _keys(message: Message) -> Sequence[str]:
+    if isinstance(message, ContactsMerged):
+        return tuple(dict.fromkeys((message.lead, *message.merged)))
+    return (message.key,)
+
+
+def worker(metrics: ScoringMetrics) -> Worker[Lead]:
+    """scoring's part in the one loop."""
+
+    async def save(conn: AsyncConnection, changes: Changes[Lead]) -> None:
+        scores = {
+            message.lead: message
+            for _, decision in changes.decisions
+            for message in decision.messages
+            if isinstance(message, LeadScored)
+        }
+        await store.save(conn, changes.states, scores, changes.now)
+        metrics.decided(changes.decisions)
+
+    return Worker(
+        service="scoring",
+        topics=(Topic.CRM_EVENTS,),
+        handlers=HANDLERS,
+        ignored=IGNORED,
+        new=lambda _: Lead(),
+        load=store.load,
+        save=save,
+        keys=_keys,
+    )
+
+
+HANDLERS: Final[Mapping[type[Message], Handler[Lead]]] = {
+    events.ContactChanged: _changed,
+    events.FormSubmitted: _form,
+    events.PageVisited: _page,
+    events.ContactsMerged: _merged,
+    events.ContactErased: _erased,
+}
+IGNORED: Final[frozenset[type[Message]]] = frozenset(
+    {
+        events.RecordTouched,  # ingest's own
+        events.ActivityLogged,  # what Sales does is no interest of the lead
+        events.DealChanged,
+    }
+)
