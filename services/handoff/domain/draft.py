@@ -1,0 +1,64 @@
+"""A decision as it comes about: the lead changes, and every message gets the lead's next version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from services.handoff.domain.lead import Lead
+from services.handoff.domain.machine import Cause, step
+from services.handoff.domain.notices import Notice
+from shared.agreement import Agreement
+from shared.events import HandoffMessage, identity
+from shared.work import Decision
+
+SYSTEM = "system"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandoffDecision(Decision[Lead]):
+    """A decision on leads; its messages are hand-off messages, which the timeline keeps too."""
+
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """One decision on one lead. `cause` is the id of what is behind it, `actor` who acted."""
+
+    lead: Lead
+    agreement: Agreement
+    cause: str
+    actor: str = SYSTEM
+    messages: list[HandoffMessage] = field(default_factory=list)
+
+    def change(self, **fields: Any) -> None:
+        self.lead = replace(self.lead, **fields)
+
+    def move(self, cause: Cause) -> None:
+        """Go where the machine says. Raises Impossible."""
+        self.change(state=step(self.lead.state, cause))
+
+    def tell(self, kind: type[HandoffMessage], *, at: datetime, **more: Any) -> None:
+        """Say what happened, under the lead's next version."""
+        version = self.lead.version + 1
+        self.change(version=version)
+        said: dict[str, Any] = {
+            "id": identity("handoff", self.lead.lead, version),
+            "tenant": self.lead.tenant,
+            "lead": self.lead.lead,
+            "at": at,
+            "version": version,
+            "episode": self.lead.episode,
+            "agreement": self.agreement.version,
+            "cause": self.cause,
+            "actor": self.actor,
+            "team": self.lead.team,
+            "owner": self.lead.owner,
+            "priority": self.lead.priority,
+        }
+        self.messages.append(kind(**{**said, **more}))
+
+    def decision(self) -> HandoffDecision:
+        return HandoffDecision(state=self.lead, messages=tuple(self.messages))

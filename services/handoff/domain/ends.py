@@ -1,0 +1,109 @@
+"""Leads that become one, or none: merged and erased contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from services.handoff.domain import clocks
+from services.handoff.domain.draft import Draft, HandoffDecision
+from services.handoff.domain.lead import WITH_MARKETING, Clock, Lead
+from services.handoff.domain.returns import exhausted
+from shared.agreement import Agreement
+from shared.events import ContactErased, ContactsMerged, LeadAssigned, LeadErased, State
+
+MERGED: Final = "merged"
+ERASED: Final = "erased"
+
+# Who is further along keeps the life of the merged lead.
+_FURTHER: Final = (
+    State.HANDED_OFF,
+    State.ACCEPTED,
+    State.WORKING,
+    State.QUALIFIED,
+    State.OPPORTUNITY,
+    State.CUSTOMER,
+)
+
+
+def merged(
+    lead: Lead, message: ContactsMerged, others: Mapping[str, Lead], agreement: Agreement, now: datetime
+) -> HandoffDecision:
+    """End the merged-away leads; the survivor keeps its own life, or goes on with the furthest of theirs."""
+    survivor = Draft(lead=lead, agreement=agreement, cause=message.id)
+    parting = [Draft(lead=other, agreement=agreement, cause=message.id) for other in others.values() if not other.gone]
+    for draft in parting:
+        clocks.lapse(draft, min(message.at, now), exhausted=exhausted)
+    if not lead.gone:
+        _inherit(survivor, [draft.lead for draft in parting], now)
+    for draft in parting:
+        clocks.cancel_all(draft, now, MERGED)
+        draft.change(**_forgotten(MERGED))
+    return HandoffDecision(
+        state=survivor.lead,
+        messages=(*(m for draft in parting for m in draft.messages), *survivor.messages),
+        others={draft.lead.lead: draft.lead for draft in parting},
+    )
+
+
+def _inherit(survivor: Draft, others: list[Lead], now: datetime) -> None:
+    deals = {name: deal for other in others for name, deal in other.deals.items()}
+    if deals:
+        survivor.change(deals={**deals, **survivor.lead.deals})
+    living = [other for other in others if other.state in _FURTHER]
+    if survivor.lead.state in WITH_MARKETING and living:
+        _adopt(survivor, max(living, key=lambda other: _FURTHER.index(other.state)), now)
+
+
+def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
+    """Go on with `other`'s episode as the survivor's next; what was in time there stays due when it was."""
+    survivor.change(
+        episode=survivor.lead.episode + 1,
+        state=other.state,
+        team=other.team,
+        owner=other.owner,
+        priority=other.priority,
+        handed_off_at=other.handed_off_at,
+        ended_at=None,
+        cool_down_until=None,
+        replied=other.replied,
+        unfit=False,
+        attempts=other.attempts,
+        score=survivor.lead.score or (replace(other.score, version=0) if other.score else None),
+    )
+    survivor.tell(LeadAssigned, at=now)
+    for clock in other.clocks:
+        if not clock.overdue:
+            _restart(survivor, clock)
+
+
+def _restart(survivor: Draft, clock: Clock) -> None:
+    clocks.start(survivor, clock.kind, clock.n, at=clock.started_at, due_at=clock.due_at)
+    *others, started = survivor.lead.clocks
+    survivor.change(clocks=(*others, replace(started, warn_at=clock.warn_at)))  # what was warned of was told
+
+
+def erased(lead: Lead, message: ContactErased, agreement: Agreement, now: datetime) -> HandoffDecision:
+    """Forget the lead, on a deletion as on a privacy deletion; its row stays as a tombstone without a person."""
+    if lead.gone == ERASED:
+        return HandoffDecision(state=lead)
+    draft = Draft(lead=lead, agreement=agreement, cause=message.id)
+    clocks.cancel_all(draft, now, ERASED)
+    draft.change(**_forgotten(ERASED))
+    draft.tell(LeadErased, at=now)
+    return draft.decision()
+
+
+def _forgotten(why: str) -> dict[str, object]:
+    return {
+        "gone": why,
+        "state": State.MARKETING,
+        "score": None,
+        "attempts": (),
+        "deals": {},
+        "handed_off_at": None,
+        "replied": False,
+        "unfit": False,
+    }

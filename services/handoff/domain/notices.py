@@ -1,0 +1,93 @@
+"""Whom to tell: the notifications that follow from messages, by the agreement's `notify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.handoff.domain.lead import Lead
+from shared.agreement import Agreement
+from shared.events import (
+    ClockBreached,
+    ClockMessage,
+    ClockStarted,
+    ClockWarned,
+    HandoffMessage,
+    LeadAssigned,
+    LeadDisqualified,
+    LeadErased,
+    LeadHandedOff,
+    LeadQualified,
+    LeadRejected,
+    LeadReplied,
+    LeadReturned,
+    identity,
+)
+
+WEBHOOK: Final = "webhook"
+
+# The agreement's word for each message that one can be told of.
+WORDS: Final[Mapping[type[HandoffMessage], str]] = {
+    LeadHandedOff: "handed_off",
+    LeadAssigned: "assigned",
+    ClockWarned: "warned",
+    ClockBreached: "breached",
+    LeadReplied: "replied",
+    LeadRejected: "rejected",
+    LeadReturned: "returned",
+    LeadQualified: "qualified",
+    LeadDisqualified: "disqualified",
+    LeadErased: "erased",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One notification: `id` is the same however often it is sent. PERSONAL: body."""
+
+    id: str
+    lead: str
+    kind: str
+    body: Mapping[str, Any]
+
+
+def notices(messages: Sequence[HandoffMessage], lead: Lead, agreement: Agreement) -> tuple[Notice, ...]:
+    """What a decision's messages give cause to tell."""
+    wanted = {word for rule in agreement.handoff.notify if WEBHOOK in rule.by for word in rule.on}
+    return tuple(_notice(m, messages) for m in messages if WORDS.get(type(m)) in wanted and not lead.gone)
+
+
+def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Notice:
+    clock = message if isinstance(message, ClockMessage) else _started_with(message, messages)
+    reasons = getattr(message, "reasons", ())
+    body = {
+        "type": type(message).__name__,
+        "at": message.at.isoformat(),
+        "tenant": message.tenant,
+        "lead": message.lead,
+        "episode": message.episode,
+        "version": message.version,
+        "team": message.team,
+        "owner": message.owner,
+        "priority": message.priority,
+        "trigger": getattr(message, "trigger", ""),
+        "grade": getattr(message, "grade", ""),
+        "clock": str(clock.clock) if clock else "",
+        "due_at": clock.due_at.isoformat() if clock else None,
+        "reason": getattr(message, "reason", ""),
+        "track": getattr(message, "track", ""),
+        "information": dict(getattr(message, "information", {})),
+        "reasons": [{"rule": reason.rule, "points": reason.points} for reason in reasons],
+        "link": f"/leads/{message.lead}",
+    }
+    kind = type(message).__name__
+    return Notice(id=identity("notice", WEBHOOK, message.id), lead=message.lead, kind=kind, body=body)
+
+
+def _started_with(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> ClockMessage | None:
+    """The clock that a hand-off started: by when the first touch is due."""
+    if not isinstance(message, LeadHandedOff):
+        return None
+    started = [m for m in messages if isinstance(m, ClockStarted) and m.version > message.version]
+    return started[0] if started else None

@@ -1,0 +1,43 @@
+"""Every metric of hand-off, with its meaning."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class HandoffMetrics:
+    """Each metric's meaning stands in its help text."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.sweeps = Counter(
+            "leadpact_clock_sweeps",
+            "Looks for due clocks; outcome: fired, nothing.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.fired = Counter(
+            "leadpact_clocks_fired",
+            "Warnings and ends of clocks that this process told.",
+            registry=registry,
+        )
+        self.lateness = Histogram(
+            "leadpact_clock_lateness_seconds",
+            "From the moment a clock's warning or end was due to its commit, in business time.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600),
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "leadpact_notifications",
+            "Tries to deliver a notification; outcome: delivered, retried, gone (410), dead (given up).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.notifications_pending = Gauge(
+            "leadpact_notifications_pending",
+            "Notifications that are decided but not delivered.",
+            registry=registry,
+        )
+        for outcome in ("fired", "nothing"):
+            self.sweeps.labels(outcome)
+        for outcome in ("delivered", "retried", "gone", "dead"):
+            self.notifications.labels(outcome)

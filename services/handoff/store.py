@@ -1,0 +1,354 @@
+"""Hand-off's tables and every query on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.handoff.domain.lead import Clock, Lead
+from services.handoff.domain.notices import Notice
+from shared.events import (
+    ClockBreached,
+    ClockCancelled,
+    ClockMessage,
+    ClockMet,
+    ClockSettled,
+    ClockStarted,
+    ClockWarned,
+    HandoffMessage,
+    encode,
+)
+
+CHANNEL: Final = "leadpact_handoff_clocks"  # told when a clock was started, moved or ended
+OUTCOMES: Final = {ClockMet: "met", ClockBreached: "breached", ClockCancelled: "cancelled"}
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Lead)
+
+
+# --- leads ---
+
+
+async def load(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, Lead]:
+    """The leads that are known, locked; of the others empty rows are made and so locked too (leads_pkey).
+
+    The two topics of one lead may be read by two instances: without a row to wait at, both would
+    begin the lead anew. Rows are made before any is locked, both in the order of the keys, so that
+    two who do this never wait for each other.
+    """
+    await _make_rows(conn, leads)
+    sql = "SELECT lead, document FROM handoff.leads WHERE lead = ANY(CAST(:leads AS text[])) ORDER BY lead FOR UPDATE"
+    rows = await conn.execute(sa.text(sql), {"leads": list(leads)})
+    return {row.lead: _decoder.decode(row.document) for row in rows if row.document is not None}
+
+
+async def _make_rows(conn: AsyncConnection, leads: Sequence[str]) -> None:
+    """Empty rows of those that have none (leads_pkey)."""
+    sql = """
+        INSERT INTO handoff.leads (lead) SELECT t.lead FROM unnest(CAST(:leads AS text[])) AS t(lead)
+        WHERE NOT EXISTS (SELECT FROM handoff.leads l WHERE l.lead = t.lead) ORDER BY t.lead
+        ON CONFLICT DO NOTHING
+    """
+    await conn.execute(sa.text(sql), {"leads": list(leads)})
+
+
+async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: datetime) -> None:
+    """Write the changed leads, whose rows are locked (leads_pkey)."""
+    if not states:
+        return
+    sql = """
+        UPDATE handoff.leads SET tenant = t.tenant, state = t.state, team = t.team, owner = t.owner,
+            priority = t.priority, version = t.version, due_at = t.due_at, gone = t.gone,
+            document = t.document, updated_at = :now
+        FROM unnest(CAST(:leads AS text[]), CAST(:tenants AS text[]), CAST(:states AS text[]),
+                    CAST(:teams AS text[]), CAST(:owners AS text[]), CAST(:priorities AS text[]),
+                    CAST(:versions AS bigint[]), CAST(:dues AS timestamptz[]), CAST(:gone AS boolean[]),
+                    CAST(:documents AS bytea[]))
+             AS t(lead, tenant, state, team, owner, priority, version, due_at, gone, document)
+        WHERE leads.lead = t.lead
+    """
+    found = list(states.values())
+    columns = {
+        "leads": [lead.lead for lead in found],
+        "tenants": [lead.tenant for lead in found],
+        "states": [str(lead.state) for lead in found],
+        "teams": [lead.team for lead in found],
+        "owners": [lead.owner for lead in found],
+        "priorities": [lead.priority for lead in found],
+        "versions": [lead.version for lead in found],
+        "dues": [lead.next_due for lead in found],
+        "gone": [bool(lead.gone) for lead in found],
+        "documents": [_encoder.encode(lead) for lead in found],
+    }
+    await conn.execute(sa.text(sql), {"now": now, **columns})
+
+
+async def find(conn: AsyncConnection, lead: str) -> Lead | None:
+    """One lead as it stands, unlocked (leads_pkey). None when it is not known or gone."""
+    sql = "SELECT document FROM handoff.leads WHERE lead = :lead AND NOT gone"
+    document = await conn.scalar(sa.text(sql), {"lead": lead})
+    return _decoder.decode(document) if document is not None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which leads to list; None does not matter."""
+
+    state: str | None = None
+    team: str | None = None
+    owner: str | None = None
+    due_before: datetime | None = None
+    after: str = ""
+    limit: int = 100
+
+
+async def listed(conn: AsyncConnection, wanted: Wanted) -> list[Lead]:
+    """A page of leads in the order of their keys, after `after` (leads_state, leads_team, leads_owner or leads_due)."""
+    by = {"state": wanted.state, "team": wanted.team, "owner": wanted.owner}
+    clauses = [f"{column} = :{column}" for column, value in by.items() if value is not None]
+    if wanted.due_before is not None:
+        clauses.append("due_at < :due_before")
+    where = " AND ".join(["lead > :after", "document IS NOT NULL", "NOT gone", *clauses])
+    sql = f"SELECT document FROM handoff.leads WHERE {where} ORDER BY lead LIMIT :limit"
+    values = {name: value for name, value in by.items() if value is not None}
+    given: dict[str, Any] = {"after": wanted.after, "limit": wanted.limit, **values}
+    if wanted.due_before is not None:
+        given["due_before"] = wanted.due_before
+    return [_decoder.decode(row.document) for row in await conn.execute(sa.text(sql), given)]
+
+
+# --- clocks ---
+
+
+async def claim_due(conn: AsyncConnection, now: datetime, limit: int) -> dict[str, Lead]:
+    """Leads with a clock that is due, longest first, locked; what others hold is left to them (clocks_next).
+
+    Never waits, so it cannot deadlock with those who lock in the order of keys. The document is
+    read under the lock: a clock that another has just fired is not due in it.
+    """
+    sql = """
+        SELECT l.lead, l.document FROM handoff.clocks c JOIN handoff.leads l ON l.lead = c.lead
+        WHERE c.next_at <= :now ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l SKIP LOCKED
+    """
+    rows = await conn.execute(sa.text(sql), {"now": now, "limit": limit})
+    return {row.lead: _decoder.decode(row.document) for row in rows}
+
+
+async def next_due(conn: AsyncConnection) -> datetime | None:
+    """When the next clock has something to say: the first entry of clocks_next."""
+    sql = "SELECT next_at FROM handoff.clocks WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1"
+    found: datetime | None = await conn.scalar(sa.text(sql))
+    return found
+
+
+async def save_clocks(conn: AsyncConnection, states: Mapping[str, Lead], told: Sequence[HandoffMessage]) -> None:
+    """Bring the rows of all clocks that `told` is about up to date, and wake who waits for the next (clocks_pkey)."""
+    rows: dict[str, _ClockRow] = {}
+    for message in told:
+        if isinstance(message, ClockMessage):
+            _note(rows, message)
+    if not rows:
+        return
+    left = {clock.id: clock for state in states.values() for clock in state.clocks}
+    await _insert_clocks(conn, [row for row in rows.values() if row.started], left)
+    await _update_clocks(conn, [row for row in rows.values() if not row.started], left)
+    await conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+@dataclass(kw_only=True)
+class _ClockRow:
+    """What messages say of one clock."""
+
+    last: ClockMessage
+    started: ClockStarted | None = None
+    outcome: str | None = None
+    ended_at: datetime | None = None
+    settled_at: datetime | None = None
+
+
+def _note(rows: dict[str, _ClockRow], message: ClockMessage) -> None:
+    row = rows.setdefault(message.clock_id, _ClockRow(last=message))
+    row.last = message
+    if isinstance(message, ClockStarted):
+        row.started = message
+    elif isinstance(message, ClockSettled):
+        row.settled_at = message.at
+    elif not isinstance(message, ClockWarned):
+        row.outcome, row.ended_at = OUTCOMES[type(message)], message.at
+
+
+def _next_at(clock: Clock | None) -> datetime | None:
+    return clock.next_at if clock else None
+
+
+def _columns(rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> dict[str, list[Any]]:
+    return {
+        "ids": [row.last.clock_id for row in rows],
+        "nexts": [_next_at(left.get(row.last.clock_id)) for row in rows],
+        "outcomes": [row.outcome for row in rows],
+        "ended": [row.ended_at for row in rows],
+        "settled": [row.settled_at for row in rows],
+    }
+
+
+async def _insert_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> None:
+    """New clocks, some of which may have ended already (clocks_pkey)."""
+    if not rows:
+        return
+    sql = """
+        INSERT INTO handoff.clocks
+            (id, next_at, outcome, ended_at, settled_at, lead, kind, team, priority, started_at, due_at)
+        SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:nexts AS timestamptz[]), CAST(:outcomes AS text[]),
+            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]), CAST(:leads AS text[]),
+            CAST(:kinds AS text[]), CAST(:teams AS text[]), CAST(:priorities AS text[]),
+            CAST(:starts AS timestamptz[]), CAST(:dues AS timestamptz[]))
+    """
+    started = [row.started for row in rows if row.started]
+    more = {
+        "leads": [clock.lead for clock in started],
+        "kinds": [str(clock.clock) for clock in started],
+        "teams": [clock.team for clock in started],
+        "priorities": [clock.priority for clock in started],
+        "starts": [clock.at for clock in started],
+        "dues": [clock.due_at for clock in started],
+    }
+    await conn.execute(sa.text(sql), {**_columns(rows, left), **more})
+
+
+async def _update_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> None:
+    """What became of clocks that were there before; an outcome once given stays (clocks_pkey)."""
+    if not rows:
+        return
+    sql = """
+        UPDATE handoff.clocks SET next_at = t.next_at, outcome = coalesce(clocks.outcome, t.outcome),
+            ended_at = coalesce(clocks.ended_at, t.ended_at), settled_at = coalesce(clocks.settled_at, t.settled_at)
+        FROM unnest(CAST(:ids AS text[]), CAST(:nexts AS timestamptz[]), CAST(:outcomes AS text[]),
+            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]))
+            AS t(id, next_at, outcome, ended_at, settled_at)
+        WHERE clocks.id = t.id
+    """
+    await conn.execute(sa.text(sql), _columns(rows, left))
+
+
+# --- the timeline ---
+
+
+async def add_to_timeline(conn: AsyncConnection, told: Sequence[HandoffMessage]) -> None:
+    """Keep every message (timeline_pkey: a version given twice fails the transaction)."""
+    sql = """
+        INSERT INTO handoff.timeline (lead, version, at, type, body)
+        SELECT lead, version, at, type, CAST(body AS jsonb)
+        FROM unnest(CAST(:leads AS text[]), CAST(:versions AS bigint[]), CAST(:ats AS timestamptz[]),
+                    CAST(:types AS text[]), CAST(:bodies AS text[])) AS t(lead, version, at, type, body)
+    """
+    columns = {
+        "leads": [m.lead for m in told],
+        "versions": [m.version for m in told],
+        "ats": [m.at for m in told],
+        "types": [type(m).__name__ for m in told],
+        "bodies": [encode(m).decode() for m in told],
+    }
+    await conn.execute(sa.text(sql), columns)
+
+
+async def timeline(conn: AsyncConnection, lead: str, *, after: int, limit: int) -> list[dict[str, Any]]:
+    """What happened to a lead, in the order of its versions (timeline_pkey)."""
+    sql = """
+        SELECT body FROM handoff.timeline WHERE lead = :lead AND version > :after ORDER BY version LIMIT :limit
+    """
+    rows = await conn.execute(sa.text(sql), {"lead": lead, "after": after, "limit": limit})
+    return [dict(row.body) for row in rows]
+
+
+async def forget(conn: AsyncConnection, leads: Sequence[str]) -> None:
+    """Remove what is personal from the timeline and the notifications (timeline_pkey, notifications_lead)."""
+    if not leads:
+        return
+    given = {"leads": list(leads)}
+    stripped = "UPDATE handoff.timeline SET body = body - 'information' WHERE lead = ANY(CAST(:leads AS text[]))"
+    await conn.execute(sa.text(f"{stripped} AND body ? 'information'"), given)
+    await conn.execute(sa.text("DELETE FROM handoff.notifications WHERE lead = ANY(CAST(:leads AS text[]))"), given)
+
+
+# --- notifications ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """A notification claimed for sending; `attempts` counts this one."""
+
+    id: str
+    body: bytes
+    attempts: int
+    created_at: datetime
+
+
+async def add_notifications(conn: AsyncConnection, found: Sequence[Notice], now: datetime) -> None:
+    """Have them sent, at once (notifications_pkey)."""
+    if not found:
+        return
+    sql = """
+        INSERT INTO handoff.notifications (id, lead, kind, body, created_at, next_try_at)
+        SELECT id, lead, kind, body, :now, :now
+        FROM unnest(CAST(:ids AS text[]), CAST(:leads AS text[]), CAST(:kinds AS text[]), CAST(:bodies AS bytea[]))
+             AS t(id, lead, kind, body)
+    """
+    columns = {
+        "ids": [notice.id for notice in found],
+        "leads": [notice.lead for notice in found],
+        "kinds": [notice.kind for notice in found],
+        "bodies": [_encoder.encode(notice.body) for notice in found],
+    }
+    await conn.execute(sa.text(sql), {"now": now, **columns})
+
+
+async def claim_notifications(conn: AsyncConnection, now: datetime, *, lease: timedelta, limit: int) -> list[Pending]:
+    """Take some that are due; unless done, they are due again after `lease` (notifications_next)."""
+    sql = """
+        UPDATE handoff.notifications n SET next_try_at = :again, attempts = n.attempts + 1
+        FROM (SELECT id FROM handoff.notifications WHERE next_try_at <= :now
+              ORDER BY next_try_at LIMIT :limit FOR UPDATE SKIP LOCKED) AS due
+        WHERE n.id = due.id RETURNING n.id, n.body, n.attempts, n.created_at
+    """
+    rows = await conn.execute(sa.text(sql), {"now": now, "again": now + lease, "limit": limit})
+    found = [Pending(id=r.id, body=r.body, attempts=r.attempts, created_at=r.created_at) for r in rows]
+    return sorted(found, key=lambda pending: (pending.created_at, pending.id))
+
+
+async def retry_notification(conn: AsyncConnection, pending: Pending, at: datetime) -> None:
+    """Try again at `at` (notifications_pkey)."""
+    sql = "UPDATE handoff.notifications SET next_try_at = :at WHERE id = :id AND next_try_at IS NOT NULL"
+    await conn.execute(sa.text(sql), {"id": pending.id, "at": at})
+
+
+async def end_notifications(conn: AsyncConnection, ids: Iterable[str], outcome: str, now: datetime) -> None:
+    """Never again, and what they said is forgotten (notifications_pkey)."""
+    sql = """
+        UPDATE handoff.notifications SET next_try_at = NULL, done_at = :now, outcome = :outcome, body = ''
+        WHERE id = ANY(CAST(:ids AS text[]))
+    """
+    await conn.execute(sa.text(sql), {"ids": list(ids), "outcome": outcome, "now": now})
+
+
+async def next_notification(conn: AsyncConnection) -> datetime | None:
+    """When the next is to be sent: the first entry of notifications_next."""
+    sql = "SELECT next_try_at FROM handoff.notifications WHERE next_try_at IS NOT NULL ORDER BY next_try_at LIMIT 1"
+    found: datetime | None = await conn.scalar(sa.text(sql))
+    return found
+
+
+async def pending_notifications(conn: AsyncConnection) -> int:
+    """How many are not done (notifications_next)."""
+    sql = "SELECT count(*) FROM handoff.notifications WHERE next_try_at IS NOT NULL"
+    return int(await conn.scalar(sa.text(sql)) or 0)
+
+
+async def forget_notifications(conn: AsyncConnection, before: datetime) -> None:
+    """Drop those done before `before` (a scan, once in a while)."""
+    await conn.execute(sa.text("DELETE FROM handoff.notifications WHERE done_at < :before"), {"before": before})

@@ -1,0 +1,80 @@
+"""The task that fires clocks: sleeps until the next is due, and is woken when an earlier one comes about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.handoff import store
+from services.handoff.domain.draft import HandoffDecision
+from services.handoff.domain.lead import Lead
+from services.handoff.metrics import HandoffMetrics
+from services.handoff.waiting import wait_for
+from services.handoff.worker import due
+from shared.clock import Clock
+from shared.database import database_errors_are_later, listening
+from shared.work import Facts, Work
+
+LEADS_PER_SWEEP: Final = 500
+FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
+TOGETHER_S: Final = 0.01  # wakings that come this close together are one
+HELD_S: Final = 0.1  # another instance or a handler holds what is due
+
+
+class Ticking:
+    """Fires clocks, beside any number of other instances that do the same."""
+
+    def __init__(self, work: Work[Lead], *, engine: AsyncEngine, clock: Clock, metrics: HandoffMetrics) -> None:
+        self._work = work
+        self._engine = engine
+        self._clock = clock
+        self._metrics = metrics
+        self._changed = asyncio.Event()
+        work.after_commit(self._changed.set)
+
+    async def run(self) -> None:
+        """For ever. Raises Later when the database is away, to be called again."""
+        with database_errors_are_later():
+            async with listening(self._engine, store.CHANNEL, self._changed.set):
+                while True:
+                    self._changed.clear()
+                    while await self.sweep():
+                        pass
+                    await self._wait(await self._next_due())
+                    await asyncio.sleep(TOGETHER_S)
+
+    async def sweep(self) -> int:
+        """Fire what is due of some leads; how many warnings and ends that were."""
+        moments: list[datetime] = []
+
+        def decide(lead: Lead, facts: Facts[Lead]) -> HandoffDecision:
+            decision, fired = due(lead, facts)
+            moments.extend(fired)
+            return decision
+
+        await self._work.sweep(_claim, decide, tenant_of=lambda lead: lead.rpartition(":")[0])
+        now = self._clock.now()
+        for moment in moments:
+            self._metrics.lateness.observe(max(0.0, (now - moment).total_seconds()))
+        self._metrics.sweeps.labels("fired" if moments else "nothing").inc()
+        self._metrics.fired.inc(len(moments))
+        return len(moments)
+
+    async def _next_due(self) -> datetime | None:
+        async with self._engine.connect() as conn:
+            return await store.next_due(conn)
+
+    async def _wait(self, moment: datetime | None) -> None:
+        """Until `moment`, or something changed, or the fallback."""
+        if moment is not None and moment <= self._clock.now():
+            await asyncio.sleep(HELD_S)
+            return
+        await wait_for(self._changed, self._clock, moment, at_most_s=FALLBACK_S)
+
+
+async def _claim(conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
+    return await store.claim_due(conn, now, LEADS_PER_SWEEP)

@@ -1,0 +1,113 @@
+"""What hand-off reads and what each message does: see the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.handoff import store
+from services.handoff.domain import attempts, clocks, deals, ends, returns, triggers
+from services.handoff.domain.draft import Draft, HandoffDecision
+from services.handoff.domain.lead import Lead
+from services.handoff.domain.notices import Notice, notices
+from shared import events
+from shared.agreement import Agreement
+from shared.clock import Clock
+from shared.events import ContactsMerged, HandoffMessage, Message, Topic
+from shared.work import Changes, Decision, Facts, Handler, Worker
+
+
+def moment(now: datetime) -> datetime:
+    """`now` in whole milliseconds, as the CRM tells time: an act right after a hand-off must not seem before it."""
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def decided(
+    decide: Callable[[Lead, Any, Agreement, datetime], HandoffDecision],
+) -> Callable[[Lead, Any, Facts[Lead]], HandoffDecision]:
+    """A decision of the domain as a handler of the loop, with the notices that follow from it."""
+
+    def handle(lead: Lead, message: Any, facts: Facts[Lead]) -> HandoffDecision:
+        return with_notices(decide(lead, message, facts.agreement, moment(facts.now)), facts.agreement)
+
+    return handle
+
+
+def with_notices(decision: HandoffDecision, agreement: Agreement) -> HandoffDecision:
+    told = [message for message in decision.messages if isinstance(message, HandoffMessage)]
+    found = notices(told, decision.state, agreement)
+    return replace(decision, notices=found) if found else decision
+
+
+def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> HandoffDecision:
+    decision = ends.merged(lead, message, facts.others, facts.agreement, moment(facts.now))
+    return with_notices(decision, facts.agreement)
+
+
+def due(lead: Lead, facts: Facts[Lead]) -> tuple[HandoffDecision, list[datetime]]:
+    """Tell what fell due until now, and when each thing was due."""
+    draft = Draft(lead=lead, agreement=facts.agreement, cause="")  # each thing names its clock
+    moments = clocks.lapse(draft, facts.now, exhausted=returns.exhausted)
+    return with_notices(draft.decision(), facts.agreement), moments
+
+
+def _keys(message: Message) -> Sequence[str]:
+    if isinstance(message, ContactsMerged):
+        return tuple(dict.fromkeys((message.lead, *message.merged)))
+    return (message.key,)
+
+
+def _saver(wall: Clock, *, notify: bool) -> Callable[[AsyncConnection, Changes[Lead]], Any]:
+    async def save(conn: AsyncConnection, changes: Changes[Lead]) -> None:
+        told = [m for _, d in changes.decisions for m in d.messages if isinstance(m, HandoffMessage)]
+        await store.save_leads(conn, changes.states, changes.now)
+        if not told:
+            return
+        await store.save_clocks(conn, changes.states, told)
+        await store.add_to_timeline(conn, told)
+        erased = [lead for lead, state in changes.states.items() if state.gone]
+        await store.forget(conn, erased)
+        if notify:
+            found = [n for _, d in changes.decisions for n in _notices_of(d) if n.lead not in set(erased)]
+            await store.add_notifications(conn, found, wall.now())
+
+    return save
+
+
+def _notices_of(decision: Decision[Lead]) -> tuple[Notice, ...]:
+    return decision.notices if isinstance(decision, HandoffDecision) else ()
+
+
+def worker(*, wall: Clock, notify: bool) -> Worker[Lead]:
+    """Hand-off's part in the one loop. `notify`: there is somebody to send notifications to."""
+    return Worker(
+        service="handoff",
+        topics=(Topic.CRM_EVENTS, Topic.LEAD_SCORES),
+        handlers=HANDLERS,
+        ignored=IGNORED,
+        new=lambda lead: Lead(lead=lead),
+        load=store.load,
+        save=_saver(wall, notify=notify),
+        keys=_keys,
+    )
+
+
+HANDLERS: Final[Mapping[type[Message], Handler[Lead]]] = {
+    events.LeadScored: decided(triggers.scored),
+    events.ActivityLogged: decided(attempts.logged),
+    events.DealChanged: decided(deals.changed),
+    events.ContactsMerged: _merged,
+    events.ContactErased: decided(ends.erased),
+}
+IGNORED: Final[frozenset[type[Message]]] = frozenset(
+    {
+        events.RecordTouched,
+        events.ContactChanged,  # what counts of these three comes with the score
+        events.FormSubmitted,
+        events.PageVisited,
+    }
+)

@@ -1,0 +1,159 @@
+"""Clocks on a real PostgreSQL: each fires once, at its time, whoever looks and whenever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.handoff import store
+from shared.clock import ManualClock
+from shared.database import migrate
+from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, name
+
+WARNINGS_AND_BREACH = 3
+SOON_S = 4.0  # less than the fallback
+
+
+@pytest.fixture(scope="module")
+def uri(postgres: str) -> str:
+    migrate(postgres, "handoff")
+    return postgres
+
+
+@pytest.fixture
+async def desk(uri: str) -> AsyncIterator[Desk]:
+    desk = Desk(uri, ManualClock(NOW))
+    await desk.empty()
+    yield desk
+    await desk.close()
+
+
+@pytest.fixture
+async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
+    other = Desk(uri, desk.clock)
+    yield other
+    await other.close()
+
+
+async def everything(desk: Desk) -> int:
+    fired = 0
+    while some := await desk.ticking.sweep():
+        fired += some
+    return fired
+
+
+async def breached(desk: Desk, contact: int, done: asyncio.Event) -> None:
+    """Return when the lead's breach is committed."""
+    while "ClockBreached" not in await desk.kinds(contact):
+        done.clear()
+        await done.wait()
+
+
+async def test_what_fell_due_while_the_service_was_down_is_told_once_with_its_own_time(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    desk.clock.advance(5 * DAY)
+    assert await everything(desk) == WARNINGS_AND_BREACH
+    assert await everything(desk) == 0
+    ((at, outcome, next_at),) = await desk.rows(
+        "SELECT t.at, c.outcome, c.next_at FROM handoff.timeline t JOIN handoff.clocks c USING (lead)"
+        " WHERE t.type = 'ClockBreached'"
+    )
+    assert (at, outcome, next_at) == (NOW + URGENT, "breached", None)
+
+
+async def test_nothing_fires_before_its_time(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    assert await everything(desk) == 0
+
+
+async def test_two_instances_share_the_work_and_fire_each_clock_once(desk: Desk, other: Desk) -> None:
+    leads = 1200
+    await desk.hears(*(demo(contact) for contact in range(leads)))
+    desk.clock.advance(DAY)
+    fired = await asyncio.gather(everything(desk), everything(other))
+    assert sum(fired) + await everything(desk) == leads * WARNINGS_AND_BREACH
+    assert all(fired)
+    sql = "SELECT count(*), count(DISTINCT lead) FROM handoff.timeline WHERE type = 'ClockBreached'"
+    assert await desk.rows(sql) == [(leads, leads)]
+
+
+async def test_a_crash_before_the_commit_leaves_the_clock_due(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    desk.clock.advance(DAY)
+    good, desk.ticking._work = desk.ticking._work, desk.crashing()
+    with pytest.raises(RuntimeError):
+        await desk.ticking.sweep()
+    desk.ticking._work = good
+    assert "ClockBreached" not in await desk.kinds(1)
+    assert await everything(desk) == WARNINGS_AND_BREACH
+
+
+async def test_a_lead_that_a_handler_holds_is_left_alone_and_the_others_fire(desk: Desk, other: Desk) -> None:
+    await desk.hears(demo(1), demo(2))
+    desk.clock.advance(DAY)
+    async with other.engine.begin() as conn:
+        await store.load(conn, [name(1)])
+        assert await everything(desk) == WARNINGS_AND_BREACH
+        assert "ClockBreached" not in await desk.kinds(1)
+    assert await everything(desk) == WARNINGS_AND_BREACH
+
+
+async def test_a_touch_ends_the_clock_s_row_and_starts_the_next(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    desk.clock.advance(URGENT)
+    await desk.hears(call(1, NOW + URGENT))
+    rows = await desk.rows("SELECT kind, outcome, next_at IS NULL AS ended FROM handoff.clocks ORDER BY started_at")
+    assert rows == [("first_touch", "met", True), ("next_attempt", None, False)]
+
+
+async def test_the_task_sleeps_until_the_next_clock_and_fires_it(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    done = asyncio.Event()
+    desk.work.after_commit(done.set)
+    task = asyncio.create_task(desk.ticking.run())
+    try:
+        async with asyncio.timeout(SOON_S):
+            while not desk.clock._sleepers:
+                await asyncio.sleep(0)
+            desk.clock.advance(DAY)
+            await breached(desk, 1, done)
+    finally:
+        task.cancel()
+
+
+async def test_the_task_is_woken_by_a_clock_that_another_instance_started(desk: Desk, other: Desk) -> None:
+    done = asyncio.Event()
+    desk.work.after_commit(done.set)
+    task = asyncio.create_task(desk.ticking.run())
+    try:
+        async with asyncio.timeout(SOON_S):
+            while not desk.metrics.sweeps.labels("nothing")._value.get():
+                await asyncio.sleep(0)
+            await other.hears(demo(1))
+            while not desk.clock._sleepers:
+                await asyncio.sleep(0)
+            desk.clock.advance(DAY)
+            await breached(desk, 1, done)
+    finally:
+        task.cancel()
+
+
+async def test_looking_for_due_clocks_is_one_probe_of_the_partial_index(desk: Desk) -> None:
+    async with desk.engine.begin() as conn:
+        await _many_clocks(conn, 20_000)
+    plan = await desk.rows("EXPLAIN SELECT next_at FROM handoff.clocks WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1")
+    assert any("clocks_next" in line for (line,) in plan)
+
+
+async def _many_clocks(conn: AsyncConnection, many: int) -> None:
+    sql = """
+        INSERT INTO handoff.clocks (id, lead, kind, team, priority, started_at, due_at, next_at)
+        SELECT n::text, :tenant || ':' || n, 'first_touch', 'inbound', 'urgent', :now, :now, :now + n * interval '1 s'
+        FROM generate_series(1, :many) AS n
+    """
+    await conn.execute(sa.text(sql), {"many": many, "now": NOW + HOUR, "tenant": TENANT})
+    await conn.execute(sa.text("ANALYZE handoff.clocks"))

@@ -1,0 +1,390 @@
+"""The agreement's paragraphs on hand-off and follow-up, as stories."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from services.handoff.domain.machine import Impossible
+from shared.errors import Refused
+from shared.events import (
+    AttemptRecorded,
+    ClockBreached,
+    ClockCancelled,
+    ClockKind,
+    ClockMet,
+    ClockSettled,
+    ClockStarted,
+    ClockWarned,
+    DealWon,
+    LeadAccepted,
+    LeadAssigned,
+    LeadDisqualified,
+    LeadErased,
+    LeadHandedOff,
+    LeadReplied,
+    LeadReturned,
+    NurtureStarted,
+    OpportunityOpened,
+    Outcome,
+    State,
+    Submission,
+)
+
+from tests.unit.handoff.story import AGREEMENT, DAY, DEMO, HOUR, START, Story
+
+FOLLOW_UP = AGREEMENT.follow_up
+URGENT = FOLLOW_UP.first_touch_for(priority="urgent", fit_grade="B")
+STEPS = len(FOLLOW_UP.cadence)
+EXHAUSTED = next(rule for rule in FOLLOW_UP.return_when if rule.attempts == "exhausted")
+SECOND = timedelta(seconds=1)
+
+
+def handed_off(contact: int = 901) -> Story:
+    return Story(contact).asks_for_a_demo()
+
+
+def tried(times: int) -> Story:
+    """Handed off, and tried without success, each attempt when the cadence asks for it."""
+    story = handed_off().after(timedelta(minutes=5)).activity()
+    for step in FOLLOW_UP.cadence[1:times]:
+        story.after(step.after).activity()
+    return story
+
+
+def returned() -> Story:
+    return tried(STEPS).after(FOLLOW_UP.wait_for_reply).clocks_fire()
+
+
+def every_version_once(story: Story) -> bool:
+    return [message.version for message in story.messages] == list(range(1, len(story.messages) + 1))
+
+
+# --- hand-off ---
+
+
+def test_who_asks_for_a_demo_is_handed_to_a_person_and_the_clock_to_the_first_touch_runs() -> None:
+    story = handed_off()
+    assert story.kinds == ["LeadHandedOff", "LeadAssigned", "ClockStarted"]
+    assert story.lead.state is State.HANDED_OFF
+    assert story.only(LeadHandedOff).trigger == "Asked for a demo"
+    assert story.only(LeadHandedOff).priority == "urgent"
+    assert story.only(LeadAssigned).owner in AGREEMENT.handoff.teams[story.lead.team].members
+    assert story.only(ClockStarted).due_at == START + URGENT
+
+
+def test_what_the_agreement_names_goes_with_the_lead_and_nothing_else() -> None:
+    story = Story().asks_for_a_demo(profile={"email": "ada@example.test", "secret_note": "no"})
+    names = {name for stage in AGREEMENT.handoff.information.values() for name in stage}
+    information = story.only(LeadHandedOff).information
+    assert set(information) <= names
+    assert "secret_note" not in information
+
+
+def test_two_forms_and_a_better_score_make_one_hand_off() -> None:
+    story = handed_off().asks_for_a_demo().scored(grade="A1", fit_grade="A", interest_level="1")
+    assert len(story.heard(LeadHandedOff)) == 1
+    assert len(story.heard(ClockStarted)) == 1
+
+
+def test_a_stale_score_changes_nothing() -> None:
+    story = Story().scored(version=2)
+    before = story.lead
+    assert story.asks_for_a_demo(version=1).lead is before
+
+
+def test_ready_since_the_form_was_submitted_and_not_since_it_was_judged() -> None:
+    story = Story()
+    story.forms = [Submission(form=DEMO, at=START - HOUR)]
+    assert story.scored().only(LeadHandedOff).ready_at == START - HOUR
+
+
+def test_a_disqualified_score_is_never_handed_off() -> None:
+    story = Story().asks_for_a_demo(disqualified="competitor")
+    assert story.lead.state is State.DISQUALIFIED
+    assert story.only(LeadDisqualified).reason == "competitor"
+    assert not story.heard(LeadHandedOff)
+
+
+def test_a_newer_score_without_the_ground_lets_the_lead_in_again() -> None:
+    story = Story().asks_for_a_demo(disqualified="competitor").after(HOUR).scored()
+    assert story.lead.state is State.HANDED_OFF
+
+
+def test_a_score_does_not_overrule_sales_while_they_follow_up() -> None:
+    assert handed_off().scored(disqualified="competitor").lead.state is State.HANDED_OFF
+
+
+def test_the_same_lead_and_episode_always_get_the_same_owner() -> None:
+    assert handed_off().lead.owner == handed_off().lead.owner
+
+
+# --- the first touch ---
+
+
+def test_a_touch_at_the_very_due_time_is_met() -> None:
+    story = handed_off().at(START + URGENT).activity()
+    assert story.only(ClockMet).took_s == URGENT.total_seconds()
+    assert not story.heard(ClockBreached)
+
+
+def test_the_first_attempt_accepts_the_lead_and_starts_the_cadence() -> None:
+    story = handed_off().after(timedelta(minutes=5)).activity()
+    assert [k for k in story.kinds if k != "ClockWarned"] == ["LeadAccepted", "AttemptRecorded", "ClockMet", "ClockStarted"]
+    assert story.lead.state is State.WORKING
+    following = story.last(ClockStarted)
+    assert following.clock is ClockKind.NEXT_ATTEMPT
+    assert following.due_at == story.now + FOLLOW_UP.cadence[1].after
+
+
+def test_silence_is_warned_of_at_each_share_and_breached_at_the_due_time_whenever_it_is_noticed() -> None:
+    story = handed_off().after(URGENT + 3 * DAY).clocks_fire()
+    assert [warned.share for warned in story.heard(ClockWarned)] == sorted(FOLLOW_UP.warn_at)
+    assert [warned.at for warned in story.heard(ClockWarned)] == [START + URGENT * s for s in sorted(FOLLOW_UP.warn_at)]
+    assert story.only(ClockBreached).at == START + URGENT
+
+
+def test_nothing_is_told_twice_however_often_one_looks() -> None:
+    story = handed_off().after(URGENT + DAY).clocks_fire()
+    said = len(story.messages)
+    assert len(story.clocks_fire().messages) == said
+
+
+def test_a_late_touch_settles_the_breach() -> None:
+    story = handed_off().after(URGENT + HOUR).clocks_fire().activity()
+    assert story.only(ClockSettled).reason == "touched"
+    assert story.only(ClockSettled).late_s == HOUR.total_seconds()
+    assert not story.heard(ClockMet)
+
+
+def test_a_late_touch_heard_of_before_the_breach_was_noticed_is_a_breach_all_the_same() -> None:
+    story = handed_off().after(URGENT + HOUR).activity()
+    assert story.only(ClockBreached).at == START + URGENT
+    assert story.only(ClockSettled).late_s == HOUR.total_seconds()
+
+
+def test_a_touch_made_in_time_and_logged_late_is_met_when_nobody_had_looked() -> None:
+    story = handed_off().after(URGENT + HOUR).activity(at=START + URGENT - SECOND)
+    assert story.only(ClockMet)
+    assert not story.heard(ClockBreached)
+
+
+# --- what counts as an attempt ---
+
+
+def test_a_machine_s_email_is_no_attempt() -> None:
+    assert handed_off().activity(by="").lead.attempts == ()
+
+
+def test_a_touch_before_the_hand_off_is_no_attempt() -> None:
+    assert handed_off().activity(at=START - SECOND).lead.attempts == ()
+
+
+def test_an_activity_told_again_counts_once_by_its_newest_outcome() -> None:
+    story = handed_off().after(SECOND).activity(activity="call:7")
+    story.after(SECOND).activity(Outcome.VOICEMAIL, activity="call:7", at=START + SECOND)
+    assert len(story.heard(AttemptRecorded)) == 1
+    assert story.lead.attempts[0].outcome is Outcome.VOICEMAIL
+
+
+def test_a_call_corrected_to_connected_stops_the_chase() -> None:
+    story = handed_off().after(SECOND).activity(activity="call:7")
+    story.after(SECOND).activity(Outcome.CONNECTED, activity="call:7", at=START + SECOND)
+    assert story.only(LeadReplied)
+    assert story.lead.clocks == ()
+
+
+def test_an_attempt_can_be_reported_by_hand_and_accepts_the_lead() -> None:
+    story = handed_off().after(SECOND).reports(note="left a message")
+    assert story.only(LeadAccepted).actor == "ana"
+    assert story.lead.attempts[0].note == "left a message"
+
+
+# --- the cadence, and the way back ---
+
+
+def test_attempts_in_the_cadence_meet_their_clocks_one_by_one() -> None:
+    story = tried(STEPS)
+    assert [attempt.number for attempt in story.heard(AttemptRecorded)] == list(range(1, STEPS + 1))
+    assert len(story.heard(ClockMet)) == STEPS
+    assert not story.heard(ClockBreached)
+    assert story.last(ClockStarted).clock is ClockKind.REPLY_WAIT
+
+
+def test_all_attempts_unanswered_send_the_lead_back_into_the_track_of_its_journey() -> None:
+    story = returned()
+    back = story.only(LeadReturned)
+    assert story.lead.state is State.RETURNED
+    assert (back.reason, back.attempts) == (EXHAUSTED.reason, STEPS)
+    assert back.cool_down_until == back.at + EXHAUSTED.cool_down
+    assert story.only(NurtureStarted).track == back.track
+    assert every_version_once(story)
+
+
+def test_one_more_attempt_gives_the_lead_its_time_again() -> None:
+    story = tried(STEPS).after(HOUR).activity()
+    (wait,) = story.lead.clocks
+    assert story.last(ClockCancelled).reason == "attempted_again"
+    assert wait.due_at == story.now + FOLLOW_UP.wait_for_reply
+
+
+def test_a_lead_that_writes_back_in_the_middle_is_no_longer_chased_nor_returned() -> None:
+    story = tried(2).after(HOUR).lead_writes()
+    assert story.kinds[-2:] == ["LeadReplied", "ClockCancelled"]
+    assert story.after(365 * DAY).clocks_fire().lead.state is State.WORKING
+
+
+def test_a_message_of_the_lead_alone_is_no_touch() -> None:
+    story = handed_off().after(SECOND).lead_writes()
+    assert [clock.kind for clock in story.lead.clocks] == [ClockKind.FIRST_TOUCH]
+
+
+def test_in_the_cool_down_a_score_does_not_hand_the_lead_off_again() -> None:
+    story = returned().after(DAY).scored(grade="A1", fit_grade="A", interest_level="1")
+    assert story.lead.state is State.RETURNED
+
+
+def test_in_the_cool_down_a_new_demo_request_does() -> None:
+    story = returned().after(DAY).asks_for_a_demo()
+    assert story.lead.state is State.HANDED_OFF
+    assert story.lead.episode == 2
+    assert story.lead.attempts == ()
+
+
+def test_an_old_demo_request_does_not_fire_again_after_the_cool_down() -> None:
+    story = returned().after(EXHAUSTED.cool_down + DAY).scored()
+    fired = [handed.trigger for handed in story.heard(LeadHandedOff)]
+    assert fired.count("Asked for a demo") == 1
+
+
+# --- what people decide ---
+
+
+def test_rejecting_before_any_contact_sends_the_lead_back_and_stops_the_clock() -> None:
+    story = handed_off().after(SECOND).reject(FOLLOW_UP.reasons[0])
+    assert "LeadRejected" in story.kinds
+    assert "LeadReturned" not in story.kinds
+    assert story.only(ClockCancelled).reason == "rejected"
+
+
+def test_rejecting_after_a_contact_is_impossible_and_the_answer_says_what_is_not() -> None:
+    with pytest.raises(Impossible) as refused:
+        tried(1).reject(FOLLOW_UP.reasons[0])
+    assert "return" in refused.value.possible
+    assert "reject" not in refused.value.possible
+
+
+def test_a_reason_that_is_not_in_the_agreement_is_refused() -> None:
+    with pytest.raises(Refused, match="one of the agreement's"):
+        handed_off().send_back("because")
+
+
+def test_a_track_that_is_not_in_the_agreement_is_refused() -> None:
+    with pytest.raises(Refused, match="track must be one of"):
+        handed_off().send_back(FOLLOW_UP.reasons[0], "nowhere")
+
+
+def test_a_named_track_overrules_the_agreement_s() -> None:
+    story = tried(1).send_back(FOLLOW_UP.reasons[0], "decision")
+    assert story.only(NurtureStarted).workflow == AGREEMENT.nurture.tracks["decision"].workflow
+
+
+def test_qualifying_ends_the_chase() -> None:
+    story = tried(2).qualify()
+    assert story.lead.state is State.QUALIFIED
+    assert story.lead.clocks == ()
+
+
+def test_disqualified_by_sales_is_out_for_good() -> None:
+    story = tried(1).disqualify(FOLLOW_UP.reasons[0]).after(100 * DAY).asks_for_a_demo()
+    assert story.lead.state is State.DISQUALIFIED
+
+
+def test_what_fell_due_before_a_command_is_told_before_it() -> None:
+    story = handed_off().after(URGENT + HOUR).accept()
+    assert story.kinds[-2:] == ["ClockBreached", "LeadAccepted"]
+    assert [clock.overdue for clock in story.lead.clocks] == [True]
+
+
+# --- deals ---
+
+
+def test_a_deal_makes_an_opportunity_and_stops_the_chase() -> None:
+    story = tried(1).deal("qualifiedtobuy")
+    assert story.only(OpportunityOpened).deal == "deal:1"
+    assert story.lead.clocks == ()
+
+
+def test_a_won_deal_is_told_once_however_often_it_changes() -> None:
+    story = tried(1).deal("closedwon").after(HOUR).deal("closedwon")
+    assert story.only(DealWon)
+    assert story.lead.state is State.CUSTOMER
+
+
+def test_a_stale_stage_of_a_deal_changes_nothing() -> None:
+    story = tried(1).deal("closedwon")
+    assert story.deal("qualifiedtobuy", at=START).lead.state is State.CUSTOMER
+
+
+def test_the_lead_is_lost_with_its_last_open_deal() -> None:
+    story = tried(1).deal("qualifiedtobuy").deal("qualifiedtobuy", deal="deal:2")
+    assert story.deal("closedlost").lead.state is State.OPPORTUNITY
+    assert story.deal("closedlost", deal="deal:2").lead.state is State.LOST
+
+
+# --- leads that become one, or none ---
+
+
+def test_a_merge_in_mid_chase_leaves_no_clock_of_the_lead_that_is_no_more() -> None:
+    survivor = tried(2)
+    other = Story(902).at(survivor.now).asks_for_a_demo()
+    survivor.merged_with(other)
+    assert other.lead.clocks == ()
+    assert other.last(ClockCancelled).reason == "merged"
+    assert len(survivor.lead.clocks) == 1
+    assert other.asks_for_a_demo().told == []
+
+
+def test_a_survivor_without_an_episode_goes_on_with_that_of_the_merged_lead() -> None:
+    survivor, other = Story(900).scored(), handed_off(902)
+    due_at = other.lead.clocks[0].due_at
+    survivor.merged_with(other)
+    assert survivor.lead.state is State.HANDED_OFF
+    assert survivor.lead.owner == other.lead.owner
+    assert survivor.only(ClockStarted).due_at == due_at
+    assert every_version_once(survivor)
+    assert every_version_once(other)
+
+
+def test_an_erased_lead_keeps_nothing_of_the_person_and_starts_nothing_again() -> None:
+    story = tried(1).erased()
+    assert story.only(LeadErased)
+    assert story.lead.score is None
+    assert story.lead.attempts == ()
+    assert story.asks_for_a_demo().told == []
+    assert story.erased().told == []
+
+
+# --- notifications ---
+
+
+def test_the_owner_is_told_of_the_hand_off_with_what_to_do_by_when() -> None:
+    (notice,) = [notice for notice in handed_off().notices if notice.kind == "LeadHandedOff"]
+    assert notice.body["due_at"] == (START + URGENT).isoformat()
+    assert notice.body["clock"] == "first_touch"
+    assert notice.body["reasons"] == []
+
+
+def test_warnings_breach_and_return_are_told_once_each() -> None:
+    story = handed_off().after(URGENT + DAY).clocks_fire()
+    kinds = [notice.kind for notice in story.notices]
+    assert kinds.count("ClockBreached") == 1
+    assert len({notice.id for notice in story.notices}) == len(story.notices)
+
+
+def test_every_clock_ends_once() -> None:
+    story = returned()
+    started = [clock.clock_id for clock in story.heard(ClockStarted)]
+    ended = [clock.clock_id for kind in (ClockMet, ClockBreached, ClockCancelled) for clock in story.heard(kind)]
+    assert sorted(started) == sorted(ended)
