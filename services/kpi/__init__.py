@@ -1,0 +1,1 @@
+"""kpi: milestones and tallies; how the agreement is doing."""

@@ -1,0 +1,1 @@
+"""What counts, as pure functions of (terms, state, message)."""

@@ -1,0 +1,255 @@
+"""What each message adds to the tallies and to what is known of its lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from services.kpi.domain.leads import LeadState, RunningClock, Untouched
+from services.kpi.domain.tallies import (
+    ATTEMPTS,
+    BREACHED,
+    CLOCKS_ENDED,
+    CLOCKS_OPEN,
+    CLOCKS_OVERDUE,
+    EXCUSED,
+    HANDOFFS,
+    MET,
+    REJECTIONS,
+    RETURNS,
+    STAGE_ENTRIES,
+    Tally,
+    observed,
+)
+from services.kpi.domain.terms import STAGES, UNKNOWN, Terms, source_of
+from shared.agreement.conditions import Subject
+from shared.events import (
+    AttemptRecorded,
+    ClockBreached,
+    ClockCancelled,
+    ClockMessage,
+    ClockMet,
+    ClockSettled,
+    ClockStarted,
+    ContactChanged,
+    ContactsMerged,
+    DealWon,
+    FormSubmitted,
+    LeadHandedOff,
+    LeadQualified,
+    LeadRejected,
+    LeadReturned,
+    LeadScored,
+    OpportunityOpened,
+)
+
+SOURCE_PROPERTY: Final = "hs_analytics_source"
+EMAIL_PROPERTY: Final = "email"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What came of a message. `state` is the very same object when nothing about the lead changed."""
+
+    state: LeadState
+    tallies: tuple[Tally, ...] = ()
+    others: Mapping[str, LeadState] = field(default_factory=dict)
+
+
+# --- the funnel ---
+
+
+def reach(state: LeadState, stage: str, at: datetime) -> Counted:
+    """The lead is at `stage`, and therefore past those before it: each counts the first time only.
+
+    So no conversion exceeds 1, also when Sales opens a deal without a word about the stages between.
+    """
+    passed = STAGES[: STAGES.index(stage) + 1]
+    new = {one: at for one in passed if one not in state.stages}
+    if not new:
+        return Counted(state=state)
+    tallies = tuple((STAGE_ENTRIES, (one, state.source), 1.0) for one in new)
+    return Counted(state=replace(state, stages=state.stages | new), tallies=tallies)
+
+
+def contact_changed(state: LeadState, message: ContactChanged, terms: Terms) -> Counted:
+    values = {value.name: value.value or "" for value in message.values}
+    if SOURCE_PROPERTY in values and state.source == UNKNOWN:
+        found = source_of(values[SOURCE_PROPERTY])
+        state = state if found == UNKNOWN else replace(state, source=found)
+    if _is_lead(terms, Subject(properties=values), otherwise=bool(values.get(EMAIL_PROPERTY))):
+        return reach(state, "lead", message.at)
+    return Counted(state=state)
+
+
+def form_submitted(state: LeadState, message: FormSubmitted, terms: Terms) -> Counted:
+    if _is_lead(terms, Subject(properties={}, forms=frozenset({message.form})), otherwise=True):
+        return reach(state, "lead", message.at)
+    return Counted(state=state)
+
+
+def lead_scored(state: LeadState, message: LeadScored, terms: Terms) -> Counted:
+    """The score carries what the definitions ask about, so both are judged by it."""
+    subject = Subject(
+        properties=message.profile,
+        grade=message.grade,
+        fit_grade=message.fit_grade,
+        interest_level=message.interest_level,
+        journey=message.journey,
+        forms=frozenset(submission.form for submission in message.forms),
+    )
+    if not message.disqualified and terms.mql is not None and terms.mql.holds(subject):
+        return reach(state, "mql", message.at)
+    if _is_lead(terms, subject, otherwise=bool(message.forms)):
+        return reach(state, "lead", message.at)
+    return Counted(state=state)
+
+
+def _is_lead(terms: Terms, subject: Subject, *, otherwise: bool) -> bool:
+    return otherwise if terms.lead is None else terms.lead.holds(subject)
+
+
+def lead_qualified(state: LeadState, message: LeadQualified, terms: Terms) -> Counted:
+    return reach(state, "sql", message.at)
+
+
+def opportunity_opened(state: LeadState, message: OpportunityOpened, terms: Terms) -> Counted:
+    return reach(state, "opportunity", message.at)
+
+
+def deal_won(state: LeadState, message: DealWon, terms: Terms) -> Counted:
+    return reach(state, "customer", message.at)
+
+
+# --- between the two teams ---
+
+
+def handed_off(state: LeadState, message: LeadHandedOff, terms: Terms) -> Counted:
+    counted = reach(state, "mql", message.at)
+    untouched = Untouched(ready_at=message.ready_at, team=message.team, priority=message.priority)
+    return Counted(
+        state=replace(counted.state, episode=message.episode, untouched=untouched),
+        tallies=(*counted.tallies, (HANDOFFS, (message.trigger, message.team), 1.0)),
+    )
+
+
+def attempt_recorded(state: LeadState, message: AttemptRecorded, terms: Terms) -> Counted:
+    attempt: Tally = (ATTEMPTS, (message.team, str(message.channel), str(message.outcome)), 1.0)
+    waited = state.untouched
+    if waited is None:
+        return Counted(state=state, tallies=(attempt,))
+    seconds = max(0.0, (message.at - waited.ready_at).total_seconds())
+    return Counted(
+        state=replace(state, untouched=None),
+        tallies=(attempt, *observed((waited.team, waited.priority), seconds)),
+    )
+
+
+def returned(state: LeadState, message: LeadReturned, terms: Terms) -> Counted:
+    labels = terms.reason(message.reason), terms.track(message.track)
+    return Counted(state=_no_longer_waiting(state), tallies=((RETURNS, labels, 1.0),))
+
+
+def rejected(state: LeadState, message: LeadRejected, terms: Terms) -> Counted:
+    labels = terms.reason(message.reason), message.team
+    return Counted(state=_no_longer_waiting(state), tallies=((REJECTIONS, labels, 1.0),))
+
+
+def _no_longer_waiting(state: LeadState) -> LeadState:
+    return state if state.untouched is None else replace(state, untouched=None)
+
+
+# --- clocks ---
+
+
+def clock_started(state: LeadState, message: ClockStarted, terms: Terms) -> Counted:
+    if message.clock_id in state.clocks:
+        return Counted(state=state)
+    clock = RunningClock(clock=str(message.clock), team=message.team, priority=message.priority, due_at=message.due_at)
+    return Counted(state=_with(state, message.clock_id, clock), tallies=_gauges(None, clock))
+
+
+def clock_met(state: LeadState, message: ClockMet, terms: Terms) -> Counted:
+    return _ended(state, message, MET)
+
+
+def clock_cancelled(state: LeadState, message: ClockCancelled, terms: Terms) -> Counted:
+    return _ended(state, message, EXCUSED)
+
+
+def clock_breached(state: LeadState, message: ClockBreached, terms: Terms) -> Counted:
+    """Ended, and overdue from now on; also when its start was never heard."""
+    before = state.clocks.get(message.clock_id)
+    after = RunningClock(
+        clock=str(message.clock),
+        team=before.team if before else message.team,
+        priority=before.priority if before else message.priority,
+        due_at=message.due_at,
+        overdue=True,
+    )
+    ended: Tally = (CLOCKS_ENDED, (*after.labels, BREACHED), 1.0)
+    return Counted(state=_with(state, message.clock_id, after), tallies=(ended, *_gauges(before, after)))
+
+
+def clock_settled(state: LeadState, message: ClockSettled, terms: Terms) -> Counted:
+    before = state.clocks.get(message.clock_id)
+    return Counted(state=_without(state, message.clock_id), tallies=_gauges(before, None))
+
+
+def _ended(state: LeadState, message: ClockMessage, outcome: str) -> Counted:
+    before = state.clocks.get(message.clock_id)
+    labels = before.labels if before else (str(message.clock), message.team, message.priority)
+    ended: Tally = (CLOCKS_ENDED, (*labels, outcome), 1.0)
+    return Counted(state=_without(state, message.clock_id), tallies=(ended, *_gauges(before, None)))
+
+
+def _gauges(before: RunningClock | None, after: RunningClock | None) -> tuple[Tally, ...]:
+    """What the gauges lose and gain when a clock goes from one to the other."""
+    return (*_shown(before, -1.0), *_shown(after, 1.0))
+
+
+def _shown(clock: RunningClock | None, amount: float) -> Iterable[Tally]:
+    if clock is not None:
+        yield CLOCKS_OVERDUE if clock.overdue else CLOCKS_OPEN, clock.labels, amount
+
+
+def _with(state: LeadState, clock_id: str, clock: RunningClock) -> LeadState:
+    return replace(state, clocks=state.clocks | {clock_id: clock})
+
+
+def _without(state: LeadState, clock_id: str) -> LeadState:
+    if clock_id not in state.clocks:
+        return state
+    return replace(state, clocks={key: clock for key, clock in state.clocks.items() if key != clock_id})
+
+
+# --- leads that become one, or none ---
+
+
+def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadState]) -> Counted:
+    """The survivor has reached what any of them had, so that nothing counts again.
+
+    What was counted stays counted. Running clocks stay where they are until hand-off ends them.
+    """
+    stages, source = dict(state.stages), state.source
+    for other in others.values():
+        source = other.source if source == UNKNOWN else source
+        for stage, at in other.stages.items():
+            stages[stage] = min(at, stages.get(stage, at))
+    return Counted(
+        state=replace(state, stages=stages, source=source),
+        others={lead: LeadState(clocks=other.clocks) for lead, other in others.items()},
+    )
+
+
+def contact_erased(state: LeadState) -> Counted:
+    """Forget the lead; what was counted names nobody and stays. Hand-off still ends its clocks."""
+    return Counted(state=LeadState(clocks=state.clocks))
+
+
+def lead_erased(state: LeadState) -> Counted:
+    """Forget the rest; a clock that nobody ended is no longer shown."""
+    tallies = tuple(tally for clock in state.clocks.values() for tally in _gauges(clock, None))
+    return Counted(state=LeadState(), tallies=tallies)

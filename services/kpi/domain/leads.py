@@ -1,0 +1,48 @@
+"""What is known of one lead: its milestones and the clocks that run for it. Nothing personal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.kpi.domain.terms import UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningClock:
+    """A clock that has not ended, or has been breached and is not settled."""
+
+    clock: str
+    team: str
+    priority: str
+    due_at: datetime
+    overdue: bool = False
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        return self.clock, self.team, self.priority
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untouched:
+    """A hand-off that nobody has answered yet."""
+
+    ready_at: datetime
+    team: str
+    priority: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadState:
+    """One lead. `stages` has the first time that each was reached."""
+
+    source: str = UNKNOWN
+    stages: dict[str, datetime] = field(default_factory=dict)
+    episode: int = 0
+    untouched: Untouched | None = None
+    clocks: dict[str, RunningClock] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is worth keeping."""
+        return self == LeadState()

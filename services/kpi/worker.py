@@ -1,0 +1,132 @@
+"""What kpi reads and what each message does: see the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.kpi import store
+from services.kpi.domain import counting
+from services.kpi.domain.counting import Counted
+from services.kpi.domain.leads import LeadState
+from services.kpi.domain.tallies import Tally
+from services.kpi.domain.terms import Terms
+from shared import events
+from shared.agreement import Agreement
+from shared.events import ContactsMerged, Message, Topic
+from shared.work import Changes, Decision, Facts, Handler, Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class KpiDecision(Decision[LeadState]):
+    """A decision with what it adds to the tallies."""
+
+    tallies: tuple[Tally, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _ByVersion:
+    """An agreement as a key: its version says what it says."""
+
+    agreement: Agreement
+
+    def __hash__(self) -> int:
+        return hash(self.agreement.version)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByVersion) and other.agreement.version == self.agreement.version
+
+
+@lru_cache(maxsize=1000)
+def _terms(agreement: _ByVersion) -> Terms:
+    return Terms.of(agreement.agreement)
+
+
+def _decision(counted: Counted) -> KpiDecision:
+    return KpiDecision(state=counted.state, others=counted.others, tallies=counted.tallies)
+
+
+def _by_terms(count: Callable[[LeadState, Any, Terms], Counted]) -> Handler[LeadState]:
+    def handle(state: LeadState, message: Any, facts: Facts[LeadState]) -> KpiDecision:
+        return _decision(count(state, message, _terms(_ByVersion(facts.agreement))))
+
+    return handle
+
+
+def _merged(state: LeadState, message: ContactsMerged, facts: Facts[LeadState]) -> KpiDecision:
+    return _decision(counting.merged(state, message, facts.others))
+
+
+def _contact_erased(state: LeadState, message: Message, facts: Facts[LeadState]) -> KpiDecision:
+    return _decision(counting.contact_erased(state))
+
+
+def _lead_erased(state: LeadState, message: Message, facts: Facts[LeadState]) -> KpiDecision:
+    return _decision(counting.lead_erased(state))
+
+
+def _keys(message: Message) -> Sequence[str]:
+    if isinstance(message, ContactsMerged):
+        return tuple(dict.fromkeys((message.lead, *message.merged)))
+    return (message.key,)
+
+
+async def _save(conn: AsyncConnection, changes: Changes[LeadState]) -> None:
+    await store.save_leads(conn, changes.states)
+    decisions = [decision for _, decision in changes.decisions if isinstance(decision, KpiDecision)]
+    await store.add_tallies(conn, [tally for decision in decisions for tally in decision.tallies])
+
+
+def worker() -> Worker[LeadState]:
+    """kpi's part in the one loop."""
+    return Worker(
+        service="kpi",
+        topics=(Topic.CRM_EVENTS, Topic.LEAD_SCORES, Topic.LEAD_HANDOFFS),
+        handlers=HANDLERS,
+        ignored=IGNORED,
+        new=lambda lead: LeadState(),
+        load=store.load,
+        save=_save,
+        keys=_keys,
+    )
+
+
+HANDLERS: Final[Mapping[type[Message], Handler[LeadState]]] = {
+    events.ContactChanged: _by_terms(counting.contact_changed),
+    events.FormSubmitted: _by_terms(counting.form_submitted),
+    events.ContactsMerged: _merged,
+    events.ContactErased: _contact_erased,
+    events.LeadScored: _by_terms(counting.lead_scored),
+    events.LeadHandedOff: _by_terms(counting.handed_off),
+    events.LeadRejected: _by_terms(counting.rejected),
+    events.AttemptRecorded: _by_terms(counting.attempt_recorded),
+    events.ClockStarted: _by_terms(counting.clock_started),
+    events.ClockMet: _by_terms(counting.clock_met),
+    events.ClockBreached: _by_terms(counting.clock_breached),
+    events.ClockCancelled: _by_terms(counting.clock_cancelled),
+    events.ClockSettled: _by_terms(counting.clock_settled),
+    events.LeadReturned: _by_terms(counting.returned),
+    events.LeadQualified: _by_terms(counting.lead_qualified),
+    events.OpportunityOpened: _by_terms(counting.opportunity_opened),
+    events.DealWon: _by_terms(counting.deal_won),
+    events.LeadErased: _lead_erased,
+}
+IGNORED: Final[frozenset[type[Message]]] = frozenset(
+    {
+        events.RecordTouched,
+        events.PageVisited,
+        events.ActivityLogged,  # what counts of it comes back as AttemptRecorded
+        events.DealChanged,  # what counts of it comes back as OpportunityOpened, DealWon
+        events.LeadAssigned,
+        events.LeadAccepted,
+        events.LeadReplied,
+        events.ClockWarned,
+        events.NurtureStarted,
+        events.LeadDisqualified,
+        events.DealLost,
+    }
+)

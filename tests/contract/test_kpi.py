@@ -1,0 +1,180 @@
+"""kpi on a real PostgreSQL: each fact once, restarts, several instances, erasure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.kpi import store
+from services.kpi.app import build
+from services.kpi.domain.tallies import CLOCKS_ENDED, CLOCKS_OPEN, CLOCKS_OVERDUE, HANDOFFS, STAGE_ENTRIES, Tallies
+from services.kpi.worker import worker
+from shared import events
+from shared.agreement import Agreements, load
+from shared.bus import Record
+from shared.bus.embedded import EmbeddedBus
+from shared.clock import ManualClock
+from shared.database import make_engine, migrate, start_embedded
+from shared.events import Message, identity
+from shared.metrics import CommonMetrics
+from shared.web import Parts, Tokens, create_app
+from shared.work import Work
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TENANT = "hubspot:1"
+AGREEMENT = Path(__file__).parents[2] / "deploy" / "agreement.yaml"
+LABELS = ("first_touch", "inbound", "urgent")
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    address = start_embedded(tmp_path_factory.mktemp("kpi"))
+    migrate(address, "kpi")
+    return address
+
+
+@pytest.fixture
+async def engine(uri: str) -> AsyncIterator[AsyncEngine]:
+    engine = make_engine(uri, pool_size=8)
+    async with engine.begin() as conn:
+        await conn.execute(sa.text("TRUNCATE kpi.leads, kpi.tallies, kpi.inbox, kpi.outbox"))
+    yield engine
+    await engine.dispose()
+
+
+def parts_of(engine: AsyncEngine, *tokens: str) -> Parts:
+    registry = CollectorRegistry()
+    return Parts(
+        environ={},
+        clock=ManualClock(NOW),
+        bus=EmbeddedBus(engine),
+        engine=engine,
+        agreements=Agreements(load(AGREEMENT)),
+        registry=registry,
+        metrics=CommonMetrics(registry),
+        tokens=Tokens([Tokens.entry(token, role="ops", person="tester") for token in tokens]),
+    )
+
+
+def work_of(engine: AsyncEngine) -> Work[Any]:
+    parts = parts_of(engine)
+    return Work(
+        worker(),
+        engine=engine,
+        bus=parts.bus,
+        clock=parts.clock,
+        agreements=parts.agreements,
+        metrics=parts.metrics,
+    )
+
+
+def records(*messages: Message) -> list[Record]:
+    return [
+        Record(topic=events.TOPIC_OF[type(m)], partition=0, offset=n, key=m.key, value=events.encode(m))
+        for n, m in enumerate(messages)
+    ]
+
+
+def about(kind: type[Any], contact: int = 7, **more: Any) -> Any:
+    lead = f"{TENANT}:{contact}"
+    said: dict[str, Any] = {"tenant": TENANT, "lead": lead, "at": NOW, "id": identity(kind.__name__, lead, more)}
+    if issubclass(kind, events.HandoffMessage):
+        said |= {"version": 1, "episode": 1, "agreement": "a", "cause": "", "team": "inbound", "priority": "urgent"}
+    if issubclass(kind, events.ClockMessage):
+        said |= {"clock_id": f"c{contact}", "clock": events.ClockKind.FIRST_TOUCH, "due_at": NOW + timedelta(hours=1)}
+    return kind(**said | more)
+
+
+def handed_off(contact: int = 7) -> events.LeadHandedOff:
+    return about(events.LeadHandedOff, contact, trigger="Asked for a demo", grade="A1", ready_at=NOW)
+
+
+async def tallies(engine: AsyncEngine) -> Tallies:
+    async with engine.connect() as conn:
+        return await store.read_tallies(conn)
+
+
+async def leads(engine: AsyncEngine) -> int:
+    async with engine.connect() as conn:
+        return int(await conn.scalar(sa.text("SELECT count(*) FROM kpi.leads")) or 0)
+
+
+async def test_a_fact_told_twice_counts_once(engine: AsyncEngine) -> None:
+    work = work_of(engine)
+    await work.handle(records(handed_off(), handed_off()))
+    await work.handle(records(handed_off()))
+    assert (await tallies(engine))[HANDOFFS, ("Asked for a demo", "inbound")] == 1
+
+
+async def test_counting_goes_on_after_a_restart_where_it_stood(engine: AsyncEngine) -> None:
+    await work_of(engine).handle(records(handed_off(1), about(events.ClockStarted, 1)))
+    await work_of(engine).handle(records(handed_off(2), about(events.ClockBreached, 1)))
+    now = await tallies(engine)
+    assert now[HANDOFFS, ("Asked for a demo", "inbound")] == 2
+    assert now[CLOCKS_OPEN, LABELS] == 0
+    assert now[CLOCKS_OVERDUE, LABELS] == 1
+    assert now[CLOCKS_ENDED, (*LABELS, "breached")] == 1
+
+
+async def test_two_instances_that_meet_a_new_lead_at_once_count_its_stage_once(engine: AsyncEngine) -> None:
+    contacts = range(20)
+    forms = records(*(about(events.FormSubmitted, n, form="Demo request") for n in contacts))
+    handoffs = records(*(handed_off(n) for n in contacts))
+    await asyncio.gather(work_of(engine).handle(forms), work_of(engine).handle(handoffs))
+    now = await tallies(engine)
+    assert now[STAGE_ENTRIES, ("lead", "unknown")] == 20
+    assert now[STAGE_ENTRIES, ("mql", "unknown")] == 20
+
+
+async def test_an_erased_lead_leaves_no_row_and_its_counts_stay(engine: AsyncEngine) -> None:
+    await work_of(engine).handle(records(handed_off(), about(events.ClockStarted)))
+    await work_of(engine).handle(records(about(events.ContactErased, privacy=True), about(events.LeadErased)))
+    now = await tallies(engine)
+    assert await leads(engine) == 0
+    assert now[CLOCKS_OPEN, LABELS] == 0
+    assert now[HANDOFFS, ("Asked for a demo", "inbound")] == 1
+
+
+async def test_merged_contacts_are_one_lead_and_nothing_counts_again(engine: AsyncEngine) -> None:
+    await work_of(engine).handle(records(handed_off(1), handed_off(2)))
+    before = await tallies(engine)
+    merge = about(events.ContactsMerged, 2, merged=(f"{TENANT}:1",))
+    await work_of(engine).handle(records(merge, about(events.FormSubmitted, 2, form="Demo request")))
+    assert await tallies(engine) == before
+    assert await leads(engine) == 1
+
+
+async def test_the_numbers_are_told_to_those_with_a_token_only(engine: AsyncEngine) -> None:
+    parts = parts_of(engine, "secret")
+    await work_of(engine).handle(records(handed_off(), about(events.ClockStarted)))
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
+        assert (await client.get("/kpis")).status_code == 401
+        answer = await client.get("/kpis", headers={"Authorization": "Bearer secret"})
+    told = answer.json()
+    assert told["funnel"]["mql"] == 1
+    assert told["clocks"]["open"][0]["team"] == "inbound"
+    assert "targets" in told
+
+
+async def test_every_instance_shows_the_same_metrics(engine: AsyncEngine) -> None:
+    await work_of(engine).handle(records(handed_off(), about(events.ClockStarted)))
+    shown = []
+    for parts in (parts_of(engine), parts_of(engine)):
+        transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+        async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
+            text = (await client.get("/metrics")).text
+        ours = ("leadpact_lead", "leadpact_handoffs", "leadpact_clocks", "leadpact_first_touch")
+        shown.append([line for line in text.splitlines() if line.startswith(ours)])
+    assert shown[0] == shown[1]
+    assert 'leadpact_clocks_open{clock="first_touch",priority="urgent",team="inbound"} 1.0' in shown[0]
+    assert 'leadpact_clocks_overdue{clock="first_touch",priority="urgent",team="inbound"} 0.0' in shown[0]
