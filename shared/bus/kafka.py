@@ -370,7 +370,7 @@ def _record(message: Any, prefix: str) -> Record:
         offset=message.offset,
         key=(message.key or b"").decode("utf-8", "replace"),  # others may write here too
         value=message.value or b"",
-        headers=tuple((name, bytes(value or b"").decode("utf-8", "replace")) for name, value in message.headers),
+        headers=tuple([(name, value.decode("utf-8", "replace") if value else "") for name, value in message.headers]),
     )
 
 

@@ -3,13 +3,14 @@
 The shipped configuration and rules are what runs. Only what a test must change is changed in the
 rendered copies: addresses, the intervals of scraping, evaluation and grouping (1 s), and the
 alert's `for` (1 s in place of 1 m; that it is a minute is asserted by deploy/prometheus/tests).
+
+Pauses: between two looks at Prometheus, which has no event to wait on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -33,6 +34,7 @@ from shared.database import make_engine, migrate, start_embedded
 from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens, create_app
 from shared.work import to_record
+from tests.real import free_port, need_program
 
 pytestmark = pytest.mark.prometheus
 
@@ -41,19 +43,9 @@ PATIENCE_S = 60.0
 LEAD = "hubspot:1:7"
 
 
-def program(*names: str) -> str:
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        reason = f"none of {', '.join(names)} is installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 @pytest.fixture(scope="module")
 def programs() -> tuple[str, str]:
-    return program("prometheus"), program("prometheus-alertmanager", "alertmanager")
+    return need_program("prometheus"), need_program("prometheus-alertmanager", "alertmanager")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +53,6 @@ def uri(tmp_path_factory: pytest.TempPathFactory, programs: tuple[str, str]) -> 
     address = start_embedded(tmp_path_factory.mktemp("alert"))
     migrate(address, "kpi")
     return address
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

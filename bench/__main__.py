@@ -1,0 +1,404 @@
+"""`make bench`: each figure is a ratio to a ceiling measured in the same run, because machines are noisy.
+
+    python -m bench                 everything, a few minutes
+    python -m bench door pipeline   only these: door, pipeline, clocks, memory
+
+Needs the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as docs/performance.md has it.
+"""
+
+# ruff: noqa: S603, T201  (a script: it runs our own commands, and prints)
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from prometheus_client import CollectorRegistry
+
+from bench import bare
+from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
+from services.handoff import store
+from services.handoff.worker import worker as handoff_worker
+from services.ingest.domain.door import normalise
+from services.scoring.metrics import ScoringMetrics
+from services.scoring.worker import worker as scoring_worker
+from shared.agreement import Agreements, load
+from shared.bus.kafka import KafkaBus
+from shared.clock import SystemClock
+from shared.database import make_engine, migrate, start_embedded
+from shared.events import Topic
+from shared.metrics import CommonMetrics
+from shared.work import Work, to_record
+
+REPO = Path(__file__).resolve().parents[1]
+SERVICES = ("ingest", "scoring", "handoff", "kpi")
+ROUNDS = 5
+CONNECTIONS = 32
+REQUESTS = {1: 6_000, 10: 2_000, 100: 400}  # by batch, for each round
+LEADS, EVENTS_A_LEAD = 2_000, 10
+CLOCKS = (1_000, 100_000, 1_000_000)
+LOOKS = 400
+AIMS = {"door": "≥ 0.7", "pipeline": "≥ 0.3", "clocks": "≤ 1.5", "memory": "≤ 150 MB"}
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    what: str
+    ours: str
+    ceiling: str
+    ratio: str
+    aim: str
+
+    def __str__(self) -> str:
+        return f"| {self.what} | {self.ours} | {self.ceiling} | {self.ratio} | {self.aim} |"
+
+
+@dataclass
+class Ground:
+    """The real parts that everything runs on."""
+
+    folder: Path
+    kafka: str
+    database: str
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, *command: str, **environ: str) -> int:
+        """Start a server of ours; its port, once it answers."""
+        port = _free_port()
+        env = os.environ | self.environ() | environ | {"BENCH_PORT": str(port)}
+        with (self.folder / "servers.log").open("ab") as log:
+            line = [sys.executable, "-m", *(part.replace("{port}", str(port)) for part in command)]
+            self.processes.append(subprocess.Popen(line, env=env, stdout=log, stderr=log, cwd=REPO))
+        _wait_until_open(port)
+        return port
+
+    def environ(self) -> dict[str, str]:
+        return {
+            "LEADPACT_BUS": f"kafka://{self.kafka}",
+            "LEADPACT_DATABASE": self.database,
+            "LEADPACT_DATA": str(self.folder / "data"),
+            "LEADPACT_AGREEMENT": str(REPO / "deploy" / "agreement.yaml"),
+            "LEADPACT_HUBSPOT_SECRETS": SECRET,
+            "BENCH_KAFKA": self.kafka,
+        }
+
+    def stop_servers(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(30)
+        self.processes.clear()
+
+
+def _script() -> Any:
+    spec = importlib.util.spec_from_file_location("leadpact_dev_kafka", REPO / "deploy" / "dev" / "kafka.py")
+    if spec is None or spec.loader is None:
+        raise RuntimeError("deploy/dev/kafka.py is not there")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _free_port() -> int:
+    return int(_script().free_port())
+
+
+def _wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=2).close()
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"nothing answers on port {port}")
+
+
+@contextlib.contextmanager
+def ground() -> Iterator[Ground]:
+    """Real Kafka and PostgreSQL in a folder of their own, with all topics and schemas."""
+    with tempfile.TemporaryDirectory(prefix="leadpact-bench-") as name:
+        folder = Path(name)
+        kafka = _script().KafkaServer(folder / "kafka").start()
+        try:
+            database = start_embedded(folder)
+            for service in SERVICES:
+                migrate(database, service)
+            asyncio.run(_make_topics(kafka.address))
+            made = Ground(folder, kafka.address, database)
+            try:
+                yield made
+            finally:
+                made.stop_servers()
+        finally:
+            kafka.stop()
+
+
+async def _make_topics(kafka: str) -> None:
+    bus = KafkaBus(kafka)
+    await bus.create_topics(partitions=PARTITIONS, replication=1)
+    await bus.close()
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (bare.EVENTS, bare.HANDOFFS)])
+    await admin.close()
+
+
+# --- the door ---
+
+
+def bench_door(made: Ground) -> Iterator[Row]:
+    """Ours and the bare one take turns, so that both see the same machine."""
+    ours = made.start("services", "serve", "ingest", "--port", "{port}")
+    ceiling = made.start("uvicorn", "bench.bare:app", "--port", "{port}", "--no-access-log", "--log-level", "warning")
+    for batch, count in REQUESTS.items():
+        rates: dict[int, list[float]] = {ours: [], ceiling: []}
+        for turn in range(ROUNDS + 1):
+            for port in (ours, ceiling):
+                rate = asyncio.run(_load(port, batch, count, turn))
+                if turn:  # the first warms up
+                    rates[port].append(rate)
+        ratio = statistics.median(a / b for a, b in zip(rates[ours], rates[ceiling], strict=True))
+        mine, bare_rate = statistics.median(rates[ours]), statistics.median(rates[ceiling])
+        yield Row(
+            f"door, {batch} events a request",
+            f"{mine * batch:,.0f} events/s",
+            f"{bare_rate * batch:,.0f} events/s",
+            f"{ratio:.2f}",
+            AIMS["door"],
+        )
+    made.stop_servers()
+
+
+async def _load(port: int, batch: int, count: int, turn: int) -> float:
+    now_ms = int(time.time() * 1000)
+    requests = [
+        request(port, [_change(turn, n * batch + k, now_ms) for k in range(batch)]) for n in range(min(count, 200))
+    ]
+    return (await send(port, requests, total=count, connections=CONNECTIONS)).rate
+
+
+def _change(turn: int, number: int, now_ms: int) -> dict[str, object]:
+    return property_change(1_000 + number % 5_000, "jobtitle", f"CEO {turn} {number}", at_ms=now_ms - number)
+
+
+# --- the way from a webhook's events to lead.handoffs ---
+
+
+def bench_pipeline(made: Ground) -> Iterator[Row]:
+    """Both read the same records of crm.events; the bare loop upserts a row a lead and produces one record."""
+    events = asyncio.run(_fill(made))
+    ceiling, ours = [], []
+    for turn in range(3):
+        ceiling.append(asyncio.run(bare.pipeline(made.kafka, made.database, topic=Topic.CRM_EVENTS, events=events)))
+        ours.append(asyncio.run(_hand_over(made, events, f"turn{turn}")))
+    ratio = statistics.median(a / b for a, b in zip(ours, ceiling, strict=True))
+    yield Row(
+        f"webhook's events to lead.handoffs, {LEADS:,} leads handed off",
+        f"{statistics.median(ours):,.0f} events/s",
+        f"{statistics.median(ceiling):,.0f} events/s",
+        f"{ratio:.2f}",
+        AIMS["pipeline"],
+    )
+
+
+async def _fill(made: Ground) -> int:
+    """The events of LEADS leads that each ask for a demo in the end; how many records crm.events holds then."""
+    bus, now = KafkaBus(made.kafka), datetime.now(UTC)
+    now_ms, records = int(now.timestamp() * 1000), []
+    for step in range(EVENTS_A_LEAD - 1):
+        for lead in range(LEADS):
+            name, value = ("jobtitle", "VP Sales") if step == 0 else (f"property_{step}", str(step))
+            if step == EVENTS_A_LEAD - 2:
+                name, value = "recent_conversion_event_name", "Landing: demo-request"
+            records.append(property_change(lead + 1, name, value, at_ms=now_ms - 100_000 + step))
+    for start in range(0, len(records), 1_000):
+        body = _body(records[start : start + 1_000])
+        await bus.publish([to_record(m, source="ingest") for m in normalise(body, received_at=now).messages])
+    total = sum([1 async for _ in bus.scan(Topic.CRM_EVENTS)])
+    await bus.close()
+    return total
+
+
+def _body(events: Sequence[dict[str, object]]) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(list(events))
+
+
+async def _hand_over(made: Ground, events: int, turn: str) -> float:
+    """Scoring and hand-off on one event loop from empty tables, until the last lead is handed off; events a second."""
+    engine = make_engine(made.database)
+    async with engine.begin() as conn:
+        for tables in ("scoring.leads", "handoff.leads, handoff.clocks, handoff.timeline"):
+            service = tables.partition(".")[0]
+            await conn.execute(sa.text(f"TRUNCATE {tables}, {service}.inbox, {service}.outbox"))
+    async with _working(made, engine, turn) as done:
+        started = time.perf_counter()
+        await done.wait()
+        seconds = time.perf_counter() - started
+    await engine.dispose()
+    return events / seconds
+
+
+@contextlib.asynccontextmanager
+async def _working(made: Ground, engine: Any, turn: str) -> AsyncIterator[asyncio.Event]:
+    """Both services at work, in groups of their own; set once every lead is handed off and published."""
+    done, agreements = asyncio.Event(), Agreements(load(REPO / "deploy" / "agreement.yaml"))
+    buses, tasks = [], []
+    scoring_metrics = ScoringMetrics(CollectorRegistry())
+    scoring = scoring_worker(scoring_metrics)
+    handoff = handoff_worker(wall=SystemClock(), notify=False)
+    for one in (scoring, handoff):
+        bus = _InGroup(made.kafka, turn)
+        buses.append(bus)
+        work: Work[Any] = Work(
+            one,
+            engine=engine,
+            bus=bus,
+            clock=SystemClock(),
+            agreements=agreements,
+            metrics=CommonMetrics(CollectorRegistry()),
+        )
+        if one is handoff:
+            tasks.append(asyncio.create_task(_watch(engine, done)))
+        tasks += [asyncio.create_task(work.consume()), asyncio.create_task(work.relay())]
+    try:
+        yield done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for bus in buses:
+            await bus.close()
+
+
+class _InGroup(KafkaBus):
+    """A bus whose groups begin anew each turn."""
+
+    def __init__(self, kafka: str, turn: str) -> None:
+        super().__init__(kafka)
+        self._turn = turn
+
+    def consumer(self, group: str, topics: Sequence[str]) -> Any:
+        return super().consumer(f"{self._turn}.{group}", topics)
+
+
+async def _watch(engine: Any, done: asyncio.Event) -> None:
+    sql = sa.text("""
+        SELECT (SELECT count(*) FROM handoff.leads WHERE state = 'handed_off')
+             - (SELECT count(*) FROM handoff.outbox) AS handed_off
+    """)
+    while True:
+        async with engine.connect() as conn:
+            if await conn.scalar(sql) == LEADS:
+                done.set()
+                return
+        await asyncio.sleep(0.05)
+
+
+# --- clocks ---
+
+
+def bench_clocks(made: Ground) -> Iterator[Row]:
+    """Looking for the next due clock, and for due ones when none is, however many are open."""
+    times = {many: asyncio.run(_looks(made, many)) for many in CLOCKS}
+    first = times[CLOCKS[0]]
+    for many, seconds in times.items():
+        yield Row(
+            f"looking for due clocks among {many:,}",
+            f"{seconds * 1e6:,.0f} µs",
+            f"{first * 1e6:,.0f} µs among {CLOCKS[0]:,}",
+            f"{seconds / first:.2f}",
+            AIMS["clocks"],
+        )
+
+
+async def _looks(made: Ground, many: int) -> float:
+    engine, now = make_engine(made.database), datetime.now(UTC)
+    fill = sa.text("""
+        INSERT INTO handoff.clocks (id, lead, kind, team, priority, started_at, due_at, next_at)
+        SELECT n::text, 'hubspot:1:' || n, 'first_touch', 'inbound', 'urgent', CAST(:now AS timestamptz),
+               CAST(:due AS timestamptz) + n * interval '1 s', CAST(:due AS timestamptz) + n * interval '1 s'
+        FROM generate_series(1, :many) AS n
+    """)
+    async with engine.begin() as conn:
+        await conn.execute(sa.text("TRUNCATE handoff.clocks"))
+        await conn.execute(fill, {"now": now, "due": now + timedelta(hours=1), "many": many})
+    async with engine.connect() as conn:
+        vacuum = await conn.execution_options(isolation_level="AUTOCOMMIT")
+        await vacuum.execute(sa.text("VACUUM ANALYZE handoff.clocks"))
+    took = []
+    async with engine.connect() as conn:
+        for _ in range(LOOKS):
+            started = time.perf_counter()
+            await store.next_due(conn)
+            await store.claim_due(conn, now, 500)
+            took.append(time.perf_counter() - started)
+    await engine.dispose()
+    return statistics.median(took)
+
+
+# --- memory ---
+
+
+def bench_memory(made: Ground) -> Iterator[Row]:
+    """Resident memory of each service after the door took 20,000 events and all was handled."""
+    ports = {name: made.start("services", "serve", name, "--port", "{port}") for name in SERVICES}
+    asyncio.run(_load(ports["ingest"], 100, 200, 99))
+    for name, process in zip(SERVICES, made.processes, strict=True):
+        _wait_until_caught_up(ports[name])
+        resident = psutil.Process(process.pid).memory_info().rss / 1e6
+        yield Row(f"resident memory of {name}", f"{resident:,.0f} MB", "", "", AIMS["memory"])
+    made.stop_servers()
+
+
+def _wait_until_caught_up(port: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        text = urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=5).read().decode()
+        lines = [line for line in text.splitlines() if line.startswith(("leadpact_consumer_lag{", "leadpact_outbox"))]
+        if len(lines) > 1 and all(line.endswith(" 0.0") for line in lines):
+            return
+        time.sleep(0.5)
+    raise RuntimeError("a service does not catch up")
+
+
+BENCHES = {"door": bench_door, "pipeline": bench_pipeline, "clocks": bench_clocks, "memory": bench_memory}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="*", help=f"some of {', '.join(BENCHES)}; all when none is named")
+    which = parser.parse_args().which or list(BENCHES)
+    if strange := set(which) - BENCHES.keys():
+        parser.error(f"there is no {', '.join(strange)}")
+    print("| what | ours | ceiling | ratio | aim |\n|---|---|---|---|---|")
+    for name in which:
+        with ground() as made:
+            for row in BENCHES[name](made):
+                print(row, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
