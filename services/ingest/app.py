@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from services.ingest.domain.admission import Door, Secret
 from services.ingest.door import PATH, HubSpotDoor
@@ -25,11 +25,11 @@ def build(parts: Parts) -> Service:
     settings = IngestSettings.read(parts.environ)
     metrics = IngestMetrics(parts.registry)
     spool = _spool(parts, settings, metrics)
-    crm = HubSpot(settings.api, settings.token, rate=settings.rate) if settings.token else None
-    if crm is None:
+    crms = {portal: HubSpot(settings.api, token, rate=settings.rate) for portal, token in settings.tokens}
+    if not crms:
         log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
     work = Work(
-        worker(Lookups(crm, contact_properties=_contact_properties(parts), metrics=metrics)),
+        worker(Lookups(_crm_of(crms), contact_properties=_contact_properties(parts), metrics=metrics)),
         engine=parts.engine,
         bus=parts.bus,
         clock=parts.clock,
@@ -55,7 +55,7 @@ def build(parts: Parts) -> Service:
     async def close() -> None:
         if spool is not None:
             await spool.close()
-        if crm is not None:
+        for crm in crms.values():
             await crm.close()
 
     return Service(
@@ -82,6 +82,17 @@ def _door(settings: IngestSettings) -> Door:
         public_url=settings.public_url,
         trust_proxy=settings.trust_proxy,
     )
+
+
+def _crm_of(crms: Mapping[int | None, HubSpot]) -> Callable[[str], HubSpot | None]:
+    """A portal's own client, or else the one of the token that names no portal."""
+
+    def crm_of(tenant: str) -> HubSpot | None:
+        portal = tenant.rpartition(":")[2]
+        own = crms.get(int(portal)) if portal.isdigit() else None
+        return own or crms.get(None)
+
+    return crm_of
 
 
 def _contact_properties(parts: Parts) -> Callable[[str], Sequence[str]]:

@@ -28,6 +28,8 @@ log = Log("leadpact.ingest")
 PATH: Final = f"/{SOURCE}"
 PUBLISH_S: Final = 2.0  # HubSpot waits 5 s for the answer; then the spool takes over
 MAX_IN_FLIGHT: Final = 1_000  # HubSpot keeps at most 10 requests of an account under way
+REST_S: Final = 5.0  # for all of a body to arrive, once it has begun
+MAX_ARRIVING_BYTES: Final = 128 * 1024 * 1024  # of all bodies that are still arriving, from whomever
 STATUS_OF: Final = {
     "bad_signature": 401,
     "stale": 401,
@@ -54,6 +56,7 @@ class HubSpotDoor:
         self._wall = wall
         self._metrics = metrics
         self._in_flight = 0
+        self._arriving_bytes = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """202 with how many events were accepted and rejected, or a problem."""
@@ -79,11 +82,11 @@ class HubSpotDoor:
     async def _take(self, scope: Any, receive: Any) -> tuple[Normalised, str]:
         if scope["method"] != "POST":
             raise Refused("method_not_allowed", "webhooks are posted")
-        if self._in_flight >= MAX_IN_FLIGHT:
+        body = await self._body(scope, receive)
+        if self._in_flight >= MAX_IN_FLIGHT:  # only now: who sends no body holds no place
             raise Later("overloaded", "too many requests are under way", after_s=1.0)
         self._in_flight += 1
         try:
-            body = await self._body(scope, receive)
             now = self._wall.now()
             secret = self._door.admit(_knock(scope, body), now_ms=int(now.timestamp() * 1000))
             found = normalise(body, received_at=now)
@@ -99,16 +102,35 @@ class HubSpotDoor:
             raise _too_large(self._max_body)
         message = await receive()
         body: bytes = message.get("body", b"")
-        while message.get("more_body"):
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._max_body:
-                raise _too_large(self._max_body)
+        if message.get("more_body"):
+            try:
+                async with asyncio.timeout(REST_S):
+                    body, message = await self._rest(body, receive)
+            except TimeoutError as error:
+                raise Later("too_slow", f"the body did not arrive within {REST_S:g} seconds") from error
         if message["type"] == "http.disconnect":
             raise Refused("malformed", "the sender went away")
         if len(body) > self._max_body:
             raise _too_large(self._max_body)
         return body
+
+    async def _rest(self, first: bytes, receive: Any) -> tuple[bytes, Any]:
+        """The whole of a body that comes in pieces, and the last message of it."""
+        body, counted = bytearray(first), 0
+        try:
+            while True:
+                counted, before = len(body), counted
+                self._arriving_bytes += counted - before
+                if counted > self._max_body:
+                    raise _too_large(self._max_body)
+                if self._arriving_bytes > MAX_ARRIVING_BYTES:
+                    raise Later("overloaded", "too many large bodies are arriving", after_s=1.0)
+                message = await receive()
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    return bytes(body), message
+        finally:
+            self._arriving_bytes -= counted
 
     async def _keep(self, records: Sequence[NewRecord]) -> str:
         """Make the records durable. While the spool holds any, what comes waits behind them. Raises Later."""

@@ -11,7 +11,7 @@ from services.ingest.domain.door import ACCEPTED, IGNORED, REJECTED, TEST
 HUBSPOT: Final = "hubspot"
 REFUSALS: Final = (
     *("bad_signature", "stale", "wrong_portal", "too_large", "event_too_large", "malformed"),
-    *("method_not_allowed", "overloaded", "spool_full", "spool_away", "broken"),
+    *("method_not_allowed", "overloaded", "too_slow", "spool_full", "spool_away", "broken"),
 )
 
 
@@ -39,7 +39,7 @@ class IngestMetrics:
         self.lookups = Counter(
             "leadpact_crm_lookups",
             "Records looked up in the CRM; outcome: found, missing (deleted meanwhile), failed (tried again),"
-            " off (no LEADPACT_HUBSPOT_TOKEN).",
+            " refused (a dead letter), off (no LEADPACT_HUBSPOT_TOKEN).",
             ["kind", "outcome"],
             registry=registry,
         )

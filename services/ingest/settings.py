@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from shared.crm.hubspot import Signature
+from shared.errors import WrongSetting
 from shared.settings import Settings, boolean, integer, setting, url, words
 
 MEBIBYTE = 1024 * 1024
@@ -18,13 +19,13 @@ def signatures(text: str) -> tuple[Signature, ...]:
     return tuple(one for one in Signature if str(one) in named)
 
 
-def secrets(text: str) -> tuple[tuple[int | None, str], ...]:
-    """Secrets with the portal that each is for (None: any), parted by commas."""
+def by_portal(text: str) -> tuple[tuple[int | None, str], ...]:
+    """Secrets or tokens with the portal that each is for (None: any), parted by commas."""
     found: list[tuple[int | None, str]] = []
     for n, entry in enumerate(words(text), start=1):
         portal, equals, secret = entry.partition("=")
         if equals and not (portal.isdigit() and secret):
-            raise ValueError(f"entry {n} must be a secret, or portal=secret with the portal's number")
+            raise ValueError(f"entry {n} must be the value alone, or portal=value with the portal's number")
         found.append((int(portal), secret) if equals else (None, entry))
     return tuple(found)
 
@@ -35,7 +36,7 @@ class IngestSettings(Settings):
 
     secrets: tuple[tuple[int | None, str], ...] = setting(
         "LEADPACT_HUBSPOT_SECRETS",
-        secrets,
+        by_portal,
         doc="client secrets of the HubSpot app, parted by commas; portal=secret for one portal alone",
         secret=True,
     )
@@ -70,11 +71,12 @@ class IngestSettings(Settings):
         doc="bytes that the spool in LEADPACT_DATA may hold while the bus is away; 0: no spool",
     )
     api: str = setting("LEADPACT_HUBSPOT_API", url, default="https://api.hubapi.com", doc="where the CRM's API answers")
-    token: str = setting(
+    tokens: tuple[tuple[int | None, str], ...] = setting(
         "LEADPACT_HUBSPOT_TOKEN",
-        str,
-        default="",
-        doc="of a HubSpot private app: what webhooks only hint at is looked up with it; empty: it is not",
+        by_portal,
+        default=(),
+        doc="of a HubSpot private app: what webhooks only hint at is looked up with it; empty: it is not;"
+        " with several portals portal=token for each, parted by commas",
         secret=True,
     )
     rate: int = setting(
@@ -83,3 +85,9 @@ class IngestSettings(Settings):
         default=100,
         doc="requests to the CRM's API in ten seconds at most",
     )
+
+    def __post_init__(self) -> None:
+        portals = {portal for portal, _ in self.secrets if portal is not None}
+        if len(portals) > 1 and any(portal is None for portal, _ in self.tokens):
+            why = "must be portal=token for each portal: record ids mean another person in another portal"
+            raise WrongSetting("LEADPACT_HUBSPOT_TOKEN", why)

@@ -6,6 +6,9 @@ all of it is on the bus: a crash in between publishes some again, which readers 
 identity. Each process has a folder of its own; a second one that wants it is refused.
 
 A file is a row of frames: length and CRC-32 of the payload, then the payload (MessagePack).
+
+The disk is asked in threads of the spool's own: the loop's common ones may all be waiting for a
+name server that is away together with the bus, just when the spool is needed.
 """
 
 from __future__ import annotations
@@ -17,15 +20,18 @@ import os
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from shared.bus import NewRecord
-from shared.errors import Broken, Later
+from shared.errors import Broken, Later, Refused
 from shared.log import Log
+
+T = TypeVar("T")
 
 log = Log("leadpact.ingest.spool")
 
@@ -34,6 +40,7 @@ PUBLISH_RECORDS: Final = 2_000
 LITTLE_BYTES: Final = 1024 * 1024  # so little is on the bus within moments
 LITTLE_S: Final = 0.5
 DAMAGED: Final = ".damaged"
+DISK_THREADS: Final = 2  # one to write, one to read
 _HEAD: Final = struct.Struct(">II")
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[tuple[str, str, bytes, tuple[tuple[str, str], ...]]])
@@ -55,6 +62,7 @@ class Spool:
         self._folder = folder
         self._limit = limit_bytes
         self._changed = changed
+        self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="spool")
         self._segments: list[Path] = []  # the oldest first; the last may still grow
         self._file: int | None = None
         self._file_bytes = 0
@@ -68,9 +76,14 @@ class Spool:
         self.bytes = 0
 
     def open(self) -> None:
-        """Take the folder and what an earlier process left in it. Raises Broken when another process has it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """Take the folder and what an earlier process left in it. Raises Broken when that cannot be."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(self._folder.parent)  # else a power cut could take the folder with all that is in it
+            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            why = f"LEADPACT_DATA: the spool's folder {self._folder} cannot be used: {error.strerror}"
+            raise Broken("spool_away", why) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -116,9 +129,8 @@ class Spool:
             self._waiting = []
             try:
                 await self._write(b"".join(one.frame for one in batch))
-            except OSError as error:
+            except Exception as error:
                 log.error("spool_write_failed", error=error)
-                self._give_up_file()
                 for one in batch:
                     if not one.done.done():
                         one.done.set_exception(Later("spool_away", "the spool's disk refused a write", after_s=10.0))
@@ -130,11 +142,15 @@ class Spool:
 
     async def _write(self, data: bytes) -> None:
         async with self._writing:
-            if self._file is None or self._file_bytes >= SEGMENT_BYTES:
-                self._give_up_file()
-                self._begin_file()
-            assert self._file is not None  # it was just begun
-            await asyncio.to_thread(_write_and_sync, self._file, data)
+            try:
+                if self._file is None or self._file_bytes >= SEGMENT_BYTES:
+                    self._give_up_file()
+                    self._begin_file()
+                assert self._file is not None  # it was just begun
+                await self._on_disk(_write_and_sync, self._file, data)
+            except Exception:
+                self._take_back()
+                raise
             self._file_bytes += len(data)
             self._resize(self.bytes + len(data))
 
@@ -143,14 +159,27 @@ class Spool:
         path = self._folder / f"{number:012d}.spool"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._file_bytes = 0
-        _sync_folder(self._folder)
         self._segments.append(path)
+        _sync_folder(self._folder)
+
+    def _take_back(self) -> None:
+        """Cut a failed write off and go on in another file; a disk that stays full leaves no empty ones behind."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._file_bytes)
+                if not self._file_bytes:
+                    self._segments[-1].unlink()
+                    self._segments.pop()
+        self._give_up_file()
 
     def _give_up_file(self) -> None:
-        """Nothing more is appended to it: after a failed write nobody knows what is in its end."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Nothing more is appended to it."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    async def _on_disk(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *args)
 
     def _resize(self, size: int) -> None:
         self.bytes = size
@@ -172,10 +201,11 @@ class Spool:
         try:
             if self._last_going and self._writer is not None:
                 await asyncio.wait([self._writer])
-            if path == self._segments[-1]:
+            if self._segments[-1:] == [path]:
                 async with self._writing:
                     self._give_up_file()  # what comes now begins the next one
-            await self._publish(path, publish)
+            if path in self._segments:  # a write that failed may have taken it back meanwhile
+                await self._publish(path, publish)
         finally:
             if self._last_going:
                 self._last_going.set()
@@ -183,17 +213,21 @@ class Spool:
 
     async def _publish(self, path: Path, publish: Callable[[Sequence[NewRecord]], Awaitable[None]]) -> None:
         self._flowing = False
-        found = await asyncio.to_thread(_read, path)
+        found, refused = await self._on_disk(_read, path), 0
         for records in _bundled(found.frames):
-            await publish(records)
+            try:
+                await publish(records)
+            except Refused:
+                refused += await _publish_each(records, publish)
         self._flowing = True
-        self._remove(path, damaged=found.damaged)
+        self._remove(path, damaged=found.damaged, refused=refused)
 
-    def _remove(self, path: Path, *, damaged: int) -> None:
+    def _remove(self, path: Path, *, damaged: int, refused: int) -> None:
         size = path.stat().st_size
-        if damaged:
-            # Bytes that were never acknowledged (a write cut short), or a fault of the disk: a person may look.
-            log.error("spool_damaged", segment=path.name, bytes=damaged)
+        if damaged or refused:
+            # Bytes that were never acknowledged (a write cut short), a fault of the disk, or records
+            # that the bus will never take: a person may look.
+            log.error("spool_damaged", segment=path.name, bytes=damaged, refused=refused)
             path.rename(path.with_suffix(DAMAGED))
         else:
             path.unlink()
@@ -204,6 +238,7 @@ class Spool:
         if self._writer is not None:
             await asyncio.gather(self._writer, return_exceptions=True)
         self._give_up_file()
+        self._disk.shutdown()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -223,7 +258,8 @@ def _read(path: Path) -> _Found:
     while end + _HEAD.size <= len(data):
         length, checksum = _HEAD.unpack_from(data, end)
         payload = data[end + _HEAD.size : end + _HEAD.size + length]
-        if len(payload) < length or zlib.crc32(payload) != checksum:
+        # A file system may fill a write cut short with zeros, whose checksum would be right.
+        if not length or len(payload) < length or zlib.crc32(payload) != checksum:
             break
         frames.append([NewRecord(topic=t, key=k, value=v, headers=h) for t, k, v, h in _decoder.decode(payload)])
         end += _HEAD.size + length
@@ -240,6 +276,18 @@ def _bundled(frames: Sequence[list[NewRecord]]) -> Iterator[list[NewRecord]]:
             bundle = []
     if bundle:
         yield bundle
+
+
+async def _publish_each(records: Sequence[NewRecord], publish: Callable[[Sequence[NewRecord]], Awaitable[None]]) -> int:
+    """One after the other, so that the ones the bus refuses for good hold up no others; how many it refuses."""
+    refused = 0
+    for record in records:
+        try:
+            await publish([record])
+        except Refused as error:
+            refused += 1
+            log.error("spool_record_refused", code=error.code, topic=record.topic)
+    return refused
 
 
 def _write_and_sync(file: int, data: bytes) -> None:

@@ -11,12 +11,13 @@ from services.ingest import store
 from services.ingest.domain.records import messages_of, properties_of
 from services.ingest.metrics import IngestMetrics
 from shared import events
-from shared.crm.hubspot import HubSpot
-from shared.errors import Later
+from shared.crm.hubspot import MISSING_SCOPE, HubSpot
+from shared.errors import Later, Refused
 from shared.events import Message, RecordTouched, RecordType, Topic
 from shared.work import Decision, Facts, Handler, Worker
 
-Found = Mapping[str, tuple[Message, ...]]  # by the key of what was touched
+# By the key of what was touched; Refused for what the CRM will never tell.
+Found = Mapping[str, tuple[Message, ...] | Refused]
 
 
 class Lookups:
@@ -24,13 +25,13 @@ class Lookups:
 
     def __init__(
         self,
-        crm: HubSpot | None,
+        crm_of: Callable[[str], HubSpot | None],
         *,
         contact_properties: Callable[[str], Sequence[str]],
         metrics: IngestMetrics,
     ) -> None:
-        """`contact_properties`: what to ask of a contact, by tenant. Without a `crm` nothing is looked up."""
-        self._crm = crm
+        """By tenant: whom to ask (None: nobody, nothing is looked up), and for what properties of a contact."""
+        self._crm_of = crm_of
         self._contact_properties = contact_properties
         self._metrics = metrics
 
@@ -40,12 +41,13 @@ class Lookups:
         for message in messages:
             if isinstance(message, RecordTouched):
                 wanted[message.tenant, message.record][message.record_id] = message.key
-        if self._crm is None:
-            for (_, kind), keys in wanted.items():
+        looked = []
+        for (tenant, kind), keys in wanted.items():
+            if crm := self._crm_of(tenant):
+                looked.append(self._look_up(crm, tenant, kind, keys))
+            else:
                 self._metrics.lookups.labels(kind, "off").inc(len(keys))
-            return {}
-        looked = [self._look_up(self._crm, tenant, kind, keys) for (tenant, kind), keys in wanted.items()]
-        found: dict[str, tuple[Message, ...]] = {}
+        found: dict[str, tuple[Message, ...] | Refused] = {}
         for part in await asyncio.gather(*looked):
             found |= part
         return found
@@ -53,12 +55,25 @@ class Lookups:
     async def _look_up(self, crm: HubSpot, tenant: str, kind: RecordType, keys: Mapping[str, str]) -> Found:
         try:
             found = await self._ask(crm, tenant, kind, keys)
+        except Refused as error:
+            return await self._narrow(crm, tenant, kind, keys, error)
         except Later:
             self._metrics.lookups.labels(kind, "failed").inc(len(keys))
             raise
         self._metrics.lookups.labels(kind, "found").inc(len(found))
         self._metrics.lookups.labels(kind, "missing").inc(len(keys) - len(found))
         return found
+
+    async def _narrow(
+        self, crm: HubSpot, tenant: str, kind: RecordType, keys: Mapping[str, str], error: Refused
+    ) -> Found:
+        """Find what is at fault by halves, so that it holds up no other; a missing scope is the fault of none."""
+        if len(keys) == 1 or error.code == MISSING_SCOPE:
+            self._metrics.lookups.labels(kind, "refused").inc(len(keys))
+            return dict.fromkeys(keys.values(), error)
+        ids, half = list(keys), len(keys) // 2
+        first = await self._look_up(crm, tenant, kind, {one: keys[one] for one in ids[:half]})
+        return {**first, **await self._look_up(crm, tenant, kind, {one: keys[one] for one in ids[half:]})}
 
     async def _ask(self, crm: HubSpot, tenant: str, kind: RecordType, keys: Mapping[str, str]) -> Found:
         is_contact = kind is RecordType.CONTACT
@@ -74,7 +89,10 @@ class Lookups:
 
 def _touched(_: None, message: RecordTouched, facts: Facts[None]) -> Decision[None]:
     found: Found = facts.found or {}
-    return Decision(state=None, messages=found.get(message.key, ()))
+    said = found.get(message.key, ())
+    if isinstance(said, Refused):
+        raise Refused(said.code, said.message)
+    return Decision(state=None, messages=said)
 
 
 def worker(lookups: Lookups) -> Worker[None]:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import re
 import time
 from collections import deque
@@ -23,7 +24,7 @@ import httpx
 import msgspec
 import stamina
 
-from shared.errors import Later
+from shared.errors import Later, Refused
 from shared.events import RecordType
 
 T = TypeVar("T")
@@ -103,6 +104,44 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     association_type: str = ""
 
 
+_pieces: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_lenient: Final = json.JSONDecoder(strict=False)
+_SPACE: Final = " \t\r\n"
+
+
+def pieces(body: bytes) -> list[bytes]:
+    """The bytes of each element of a JSON array. Raises ValueError, RecursionError.
+
+    Also where an element is not quite JSON, such as a text cut in the middle of an emoji: that is no
+    fault of its neighbours.
+    """
+    try:
+        return [bytes(piece) for piece in _pieces.decode(body)]
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _split(body.decode("utf-8", "surrogateescape"))
+
+
+def _split(text: str) -> list[bytes]:
+    found: list[bytes] = []
+    at, mark = _skip(text, 0), "["
+    while text[at : at + 1] == mark:
+        start = _skip(text, at + 1)
+        _, end = _lenient.raw_decode(text, start)
+        found.append(text[start:end].encode("utf-8", "surrogateescape"))
+        at, mark = _skip(text, end), ","
+    if text[at : at + 1] != "]" or _skip(text, at + 1) != len(text):
+        raise ValueError("not an array")
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    return at
+
+
 # --- the API ---
 
 MAX_READ: Final = 100  # records of one batch
@@ -113,6 +152,8 @@ TRIES: Final = 4
 REFUSED_AGAIN_S: Final = 30.0  # a token does not mend itself
 DAILY_AGAIN_S: Final = 900.0
 DAILY: Final = "DAILY"
+BAD_REQUEST: Final = "crm_bad_request"
+MISSING_SCOPE: Final = "crm_missing_scope"
 _PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
 
 
@@ -137,16 +178,30 @@ class _Records(msgspec.Struct, frozen=True):
 
 
 class _End(msgspec.Struct, frozen=True, rename="camel"):
-    to_object_id: int
+    to_object_id: int | str  # a number in real traffic, a text in the reference
 
 
 class _From(msgspec.Struct, frozen=True):
     id: str
 
 
+class _Next(msgspec.Struct, frozen=True):
+    after: str = ""
+
+
+class _Paging(msgspec.Struct, frozen=True):
+    next: _Next | None = None
+
+
 class _Association(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     from_: _From
     to: list[_End] = []
+    paging: _Paging | None = None
+
+    @property
+    def after(self) -> str:
+        """Where the record's next page begins; "" when this is the last."""
+        return self.paging.next.after if self.paging and self.paging.next else ""
 
 
 class _Associations(msgspec.Struct, frozen=True):
@@ -154,6 +209,7 @@ class _Associations(msgspec.Struct, frozen=True):
 
 
 class _Problem(msgspec.Struct, frozen=True, rename="camel"):
+    category: str = ""
     policy_name: str = ""
 
 
@@ -165,7 +221,9 @@ class HubSpot:
     """The CRM's API with one token: within its rate, patient with passing faults.
 
     Every method raises Later when the CRM is away, busy, out of its daily share, or refuses the token:
-    none of that is the fault of what was asked for.
+    none of that is the fault of what was asked for. Raises Refused when asking again is of no use:
+    `crm_bad_request` (something among it; asked for in smaller batches, the rest is found), or
+    `crm_missing_scope` (the token may not read records of this kind, emails have a scope of their own).
     """
 
     def __init__(self, base_url: str, token: str, *, rate: int, http: httpx.AsyncClient | None = None) -> None:
@@ -193,11 +251,16 @@ class HubSpot:
         """For each record of `kind` the contacts that it is associated with; those without are left out."""
         found: dict[str, list[str]] = {}
         for some in _batches(ids, MAX_READ):
-            path = f"/crm/v4/associations/{plural(kind)}/contacts/batch/read"
-            answer = await self._post(path, {"inputs": [{"id": one} for one in some]})
-            for one in _decoded(answer, _Associations).results:
-                found[one.from_.id] = [str(end.to_object_id) for end in one.to]
-        return found
+            inputs = [{"id": one} for one in some]
+            while inputs:  # a record with many contacts tells them in pages, of a hundred or so
+                path = f"/crm/v4/associations/{plural(kind)}/contacts/batch/read"
+                pages = _decoded(await self._post(path, {"inputs": inputs}), _Associations).results
+                for page in pages:
+                    found.setdefault(page.from_.id, []).extend(str(end.to_object_id) for end in page.to)
+                asked = {one["id"]: one.get("after", "") for one in inputs}
+                more = [page for page in pages if page.after not in ("", asked.get(page.from_.id))]
+                inputs = [{"id": page.from_.id, "after": page.after} for page in more]
+        return {one: list(dict.fromkeys(contacts)) for one, contacts in found.items()}
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -222,6 +285,10 @@ class HubSpot:
             raise _too_many(answer)
         if answer.status_code >= 500:
             raise _Again(str(answer.status_code))
+        if answer.status_code == 400:
+            raise Refused(BAD_REQUEST, f"the CRM answered 400 to {path}")
+        if answer.status_code == 403 and _problem(answer).category == "MISSING_SCOPES":
+            raise Refused(MISSING_SCOPE, f"LEADPACT_HUBSPOT_TOKEN lacks the scope for {path}")
         if answer.status_code in (401, 403):
             why = "the CRM refuses the token or its scopes: see LEADPACT_HUBSPOT_TOKEN"
             raise Later("crm_refused", why, after_s=REFUSED_AGAIN_S)
@@ -242,13 +309,16 @@ def plural(kind: RecordType) -> str:
     return _PLURALS.get(kind, f"{kind}s")
 
 
+def _problem(answer: httpx.Response) -> _Problem:
+    try:
+        return msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.MsgspecError:
+        return _Problem()
+
+
 def _too_many(answer: httpx.Response) -> Later:
     """HubSpot names the policy that was hit; it documents no Retry-After there, but one is honoured."""
-    try:
-        policy = msgspec.json.decode(answer.content, type=_Problem).policy_name
-    except msgspec.MsgspecError:
-        policy = ""
-    if policy.startswith(DAILY):
+    if _problem(answer).policy_name.startswith(DAILY):
         return Later("crm_daily_limit", "the CRM's daily limit is used up", after_s=DAILY_AGAIN_S)
     said = answer.headers.get("retry-after", "")
     return Later("crm_busy", "the CRM asks to wait", after_s=float(said) if said.isdigit() else WINDOW_S)

@@ -208,7 +208,8 @@ async def test_the_door_is_ready_while_the_bus_is_away(at: AtTheDoor, monkeypatc
 
     at.bus.check = away
     answer = await at.http.get("/readyz")
-    assert (answer.status_code, answer.json()["lacks"]) == (200, ["the test took it away"])
+    assert answer.status_code == 200
+    assert "the test took it away" in answer.json()["lacks"]
 
 
 async def test_requests_are_timed_by_their_route(at: AtTheDoor) -> None:

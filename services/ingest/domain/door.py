@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from shared.crm.hubspot import OBJECT_TYPES, Event
+from shared.crm.hubspot import OBJECT_TYPES, Event, pieces
 from shared.errors import Refused
 from shared.events import (
     ContactChanged,
@@ -39,7 +39,6 @@ TEST_EVENT_ID, TEST_OBJECT_ID = 100, 123  # what the Test button of HubSpot's co
 ACCEPTED, IGNORED, TEST, REJECTED = "accepted", "ignored", "test", "rejected"
 
 _whole: Final = msgspec.json.Decoder(list[Event])
-_pieces: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _piece: Final = msgspec.json.Decoder(Event)
 
 
@@ -69,9 +68,9 @@ def normalise(body: bytes, *, received_at: datetime) -> Normalised:
     found = Normalised()
     try:
         events = _whole.decode(body)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError):  # of one event, or of what holds them all
         return _one_by_one(body, received_at, found)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError as error:
         raise Refused("malformed", "the body is not JSON") from error
     if len(body) > MAX_EVENT_BYTES or any(_fault(event) for event in events):
         return _one_by_one(body, received_at, found)
@@ -82,11 +81,10 @@ def normalise(body: bytes, *, received_at: datetime) -> Normalised:
 
 def _one_by_one(body: bytes, received_at: datetime, found: Normalised) -> Normalised:
     try:
-        pieces = _pieces.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        originals = pieces(body)
+    except (ValueError, RecursionError) as error:
         raise Refused("malformed", "the body is not a JSON array of events") from error
-    for piece in pieces:
-        original = bytes(piece)
+    for original in originals:
         if len(original) > MAX_EVENT_BYTES:
             raise Refused("event_too_large", f"an event is larger than {MAX_EVENT_BYTES} bytes")
         try:

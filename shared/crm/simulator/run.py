@@ -56,9 +56,10 @@ class SimulatorOptions:
     mode: Literal["live", "burst"] = "live"
     seed: int = 1
     leads: int = 100  # of a burst
-    rate: float = 12.0  # new leads in a business hour, when live
+    rate: float = 12.0  # new leads in an hour of the stories, when live
     spread_s: float = 0.0  # the least time over which a burst's leads arrive
     hour_s: float | None = None  # seconds of the clock in an hour of a story: 3600 live, 0.05 in a burst
+    business_hours: bool | None = None  # whether leads arrive and reps act by day only; None: when live
     duplicates: float = 0.05  # share of events that are sent twice
     disorder: float = 0.05  # share of events that are held back, and of batches that are shuffled
     bad: float = 0.0  # share of requests with a malformed element
@@ -78,6 +79,10 @@ class SimulatorOptions:
         if self.hour_s is not None:
             return self.hour_s
         return LIVE_HOUR_S if self.mode == "live" else BURST_HOUR_S
+
+    @property
+    def by_day_only(self) -> bool:
+        return self.mode == "live" if self.business_hours is None else self.business_hours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +136,7 @@ class Simulation:
         )
         api = ApiOptions(token=options.token, rate_limit=options.rate_limit, failures=options.failures)
         self.api = Api(self.world, api, clock, seed=options.seed)
-        reps = RepOptions(
-            secret=options.notify_secret, hour_s=options.story_hour_s, business_hours=options.mode == "live"
-        )
+        reps = RepOptions(secret=options.notify_secret, hour_s=options.story_hour_s, business_hours=options.by_day_only)
         self.reps = Reps(self.world, self.schedule, self.ledger, reps, seed=options.seed)
         self.app = Starlette(routes=[*self.api.routes(), *self.reps.routes()])
         self.born = 0
@@ -146,7 +149,7 @@ class Simulation:
     async def serving(self) -> AsyncIterator[int]:
         """Serve the API beside the block; the port."""
         bound = socket.create_server((self.options.host, self.options.port))
-        config = uvicorn.Config(self.app, log_level="warning", access_log=False, lifespan="off")
+        config = uvicorn.Config(self.app, log_config=None, access_log=False, lifespan="off")
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[bound]))
         try:
@@ -186,7 +189,8 @@ class Simulation:
     def _arrive(self) -> None:
         self._begin(make_life(self.options.seed, self.world.next_number()))
         wait = self._rng.expovariate(self.options.rate) * self.options.story_hour_s
-        self.schedule.at(in_business_hours(self.clock.now() + timedelta(seconds=wait)), self._arrive)
+        moment = self.clock.now() + timedelta(seconds=wait)
+        self.schedule.at(in_business_hours(moment) if self.options.by_day_only else moment, self._arrive)
 
     def _arrive_in_burst(self) -> None:
         if self.traffic.pending >= PENDING_MOST:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import itertools
 from collections.abc import Callable
@@ -62,8 +61,8 @@ class Schedule:
         finally:
             for wait in waits:
                 wait.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*waits, return_exceptions=True)
+            # Nothing suppressed here: to be cancelled at this very await must end the schedule, too.
+            await asyncio.gather(*waits, return_exceptions=True)
 
 
 def in_business_hours(moment: datetime) -> datetime:

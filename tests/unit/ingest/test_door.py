@@ -206,13 +206,25 @@ def test_a_bad_event_is_a_dead_letter_with_its_bytes_and_its_neighbours_are_take
     assert letters[0].detail
 
 
+@pytest.mark.parametrize("value", [b'"cut \\ud83d"', b'"tab\t"', b"NaN", b'"caf\xe9"', b'"a, ] b\\ud83d"'], ids=str)
+def test_an_event_that_is_not_quite_json_costs_no_neighbour(value: bytes) -> None:
+    """A text cut in the middle of an emoji is such a one."""
+    good, strange = msgspec.json.encode(event(objectId=1)), msgspec.json.encode(event(propertyValue="CUT"))
+    strange = strange.replace(b'"CUT"', value)
+    found = normalise(b"[" + good + b" ,\n" + strange + b"," + good + b" ] ", received_at=NOW)
+    assert [m.key for m in found.messages if isinstance(m, ContactChanged)] == ["hubspot:62515:1"] * 2
+    assert [m.original for m in found.messages if isinstance(m, DeadLetter)] == [strange]
+
+
 def test_the_reason_for_a_dead_letter_never_quotes_a_value() -> None:
     (letter,) = said(event(objectId="ada@example.com"))
     assert isinstance(letter, DeadLetter)
     assert "ada" not in letter.detail
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[{]", b'{"objectId": 1}', b"null", b"[" * 100_000, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[{]", b'{"objectId": 1}', b"null", b"[" * 100_000, b"\xff\xfe", b"[NaN", b"[NaN]x", b"[NaN,]"]
+)
 def test_a_body_that_is_no_array_is_refused_whole(body: bytes) -> None:
     with pytest.raises(Refused) as refused:
         normalise(body, received_at=NOW)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import stamina
 from prometheus_client import CollectorRegistry
@@ -20,7 +21,7 @@ from shared.crm.hubspot import HubSpot
 from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Ledger
 from shared.crm.simulator.world import FORM, Ids, Record, World, user
-from shared.errors import Later
+from shared.errors import Later, Refused
 from shared.events import (
     ActivityLogged,
     Channel,
@@ -61,7 +62,7 @@ class Crm:
 
     async def said(self, *records: Record) -> list[Message]:
         found = await self.lookups([touched(record.type, record.id) for record in records])
-        return [message for part in found.values() for message in part]
+        return [message for part in found.values() if not isinstance(part, Refused) for message in part]
 
 
 def touched(kind: RecordType, number: int) -> RecordTouched:
@@ -76,7 +77,7 @@ def a_crm(*, token: str = TOKEN, **options: Any) -> Crm:
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=Starlette(routes=api.routes())))
     crm = HubSpot("http://crm.example", token, rate=1000, http=http)
     metrics = IngestMetrics(CollectorRegistry())
-    return Crm(world, api, clock, Lookups(crm, contact_properties=lambda _: PROPERTIES, metrics=metrics))
+    return Crm(world, api, clock, Lookups(lambda _: crm, contact_properties=lambda _: PROPERTIES, metrics=metrics))
 
 
 @pytest.fixture
@@ -187,6 +188,55 @@ async def test_a_record_that_is_gone_or_belongs_to_nobody_says_nothing(crm: Crm)
     lonely = crm.world.create(RecordType.CALL, {"hs_call_status": "BUSY"}, user(501))
     assert await crm.said(lonely) == []
     assert await crm.lookups([touched(RecordType.CONTACT, 7)]) == {}
+
+
+async def test_a_record_that_the_crm_calls_a_bad_request_is_refused_alone(crm: Crm) -> None:
+    contacts = [touched(RecordType.CONTACT, crm.contact().id) for _ in range(20)]
+    bad = msgspec.structs.replace(contacts[0], record_id="no number")
+    found = await crm.lookups([*contacts[:7], bad, *contacts[7:]])
+    refused = {key: one.code for key, one in found.items() if isinstance(one, Refused)}
+    assert refused == {bad.key: "crm_bad_request"}
+    assert found.keys() == {one.key for one in (*contacts, bad)}
+
+
+async def test_a_scope_that_the_token_lacks_holds_up_no_other_kind() -> None:
+    """Emails have a scope of their own, which is easily forgotten."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if "emails" in request.url.path:
+            return httpx.Response(403, json={"status": "error", "category": "MISSING_SCOPES"})
+        asked = msgspec.json.decode(request.content)
+        history = {"email": [{"value": "ada@example.com", "timestamp": "2026-11-24T12:00:00.000Z"}]}
+        record = {"updatedAt": "2026-11-24T12:00:00.000Z", "propertiesWithHistory": history}
+        return httpx.Response(200, json={"results": [record | {"id": one["id"]} for one in asked["inputs"]]})
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    crm = HubSpot("http://crm.example", TOKEN, rate=1000, http=http)
+    lookups = Lookups(
+        lambda _: crm, contact_properties=lambda _: PROPERTIES, metrics=IngestMetrics(CollectorRegistry())
+    )
+    contact, *emails = touched(RecordType.CONTACT, 901), touched(RecordType.EMAIL, 1), touched(RecordType.EMAIL, 2)
+    found = await lookups([contact, *emails])
+    assert isinstance(found[contact.key], tuple)
+    assert [one.code for email in emails if isinstance(one := found[email.key], Refused)] == ["crm_missing_scope"] * 2
+
+
+async def test_a_record_with_more_contacts_than_a_page_holds_is_told_to_all_of_them() -> None:
+    """HubSpot tells a hundred at a time; the reference shows their ids as text, real traffic as numbers."""
+    pages = {"": (["1", "2"], "p2"), "p2": ([2, 3], "p3"), "p3": ([4], "")}
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        results = []
+        for one in msgspec.json.decode(request.content)["inputs"]:
+            ends, after = pages[one.get("after", "")] if one["id"] == "7" else ([9], "")
+            paging = {"paging": {"next": {"after": after, "link": "deprecated"}}} if after else {}
+            results.append({"from": {"id": one["id"]}, "to": [{"toObjectId": end} for end in ends]} | paging)
+        return httpx.Response(200, json={"status": "COMPLETE", "results": results})
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    crm = HubSpot("http://crm.example", TOKEN, rate=1000, http=http)
+    found = await crm.contacts_of(RecordType.MEETING, ["7", "8"])
+    assert found == {"7": ["1", "2", "3", "4"], "8": ["9"]}
 
 
 async def test_a_batch_of_hundreds_is_a_few_requests(crm: Crm) -> None:

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from services.ingest import spool as module
 from services.ingest.spool import Spool
 from shared.bus import NewRecord
-from shared.errors import Broken, Later
+from shared.errors import Broken, Later, Refused
 
 PLENTY = 100_000_000
 
@@ -165,6 +167,145 @@ async def test_a_disk_that_refuses_acknowledges_nothing(spool: Spool, monkeypatc
     bus = Bus()
     await drained(spool, bus)
     assert keys(bus.taken) == ["k2"]
+
+
+async def test_a_tail_of_zeros_after_a_power_cut_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """File systems fill a write cut short with zeros: eight of them are a frame of no length and a right checksum."""
+    spool = Spool(tmp_path, limit_bytes=PLENTY)
+    spool.open()
+    await spool.append(records(1))
+    await spool.close()
+    (file,) = tmp_path.glob("*.spool")
+    file.write_bytes(file.read_bytes() + bytes(4096))
+    spool = Spool(tmp_path, limit_bytes=PLENTY)
+    spool.open()
+    await spool.append(records(2))
+    bus = Bus()
+    await drained(spool, bus)
+    assert keys(bus.taken) == ["k1", "k2"]
+    assert len(list(tmp_path.glob("*.damaged"))) == 1
+    await spool.close()
+
+
+def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes half of each write and no more."""
+    real = os.write
+
+    def half(file: int, data: bytes) -> int:
+        real(file, bytes(data)[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", half)
+
+
+async def test_a_disk_that_stays_full_is_not_littered_and_damages_nothing(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spool.append(records(1))
+    with monkeypatch.context() as patch:
+        fill_up(patch)
+        for n in range(2, 20):
+            with pytest.raises(Later):
+                await spool.append(records(n))
+        assert len(list(tmp_path.glob("*.spool"))) == 1
+    await spool.append(records(20))
+    bus = Bus()
+    await drained(spool, bus)
+    assert keys(bus.taken) == ["k1", "k20"]
+    assert list(tmp_path.glob("*.damaged")) == []
+    assert spool.bytes == 0
+
+
+async def test_a_folder_that_cannot_be_synced_once_does_not_keep_the_spool_away(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process is out of file handles for a moment: the next file has the same name as the one begun."""
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_sync_folder", lambda _: os.open("/dev/null/nothing", os.O_RDONLY))
+        with pytest.raises(Later):
+            await spool.append(records(1))
+    await spool.append(records(2))
+    bus = Bus()
+    await drained(spool, bus)
+    assert keys(bus.taken) == ["k2"]
+
+
+@pytest.mark.parametrize("flowing", [False, True])
+async def test_a_drain_that_waited_for_a_failing_write_goes_on(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, *, flowing: bool
+) -> None:
+    """The file that it waited for was taken back meanwhile."""
+    bus = Bus()
+    if flowing:
+        await spool.append(records(0))
+        await drained(spool, bus)
+        bus.taken.clear()
+    entered, release = threading.Event(), threading.Event()
+
+    def slow_and_full(*_: object) -> int:
+        entered.set()
+        release.wait(10)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", slow_and_full)
+        failing = asyncio.create_task(spool.append(records(1)))
+        while not entered.is_set():
+            await asyncio.sleep(0)
+        draining = asyncio.create_task(spool.drain(bus.publish))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(Later):
+            await failing
+    await spool.append(records(2))
+    async with asyncio.timeout(10):
+        while spool.pending and not draining.done():
+            await asyncio.sleep(0)
+    assert keys(bus.taken) == ["k2"]
+    assert not draining.done()
+    draining.cancel()
+
+
+async def test_the_spool_does_not_wait_for_others_that_block_the_loop_s_threads(spool: Spool) -> None:
+    """A name server that is away with the bus blocks them all, for longer than HubSpot waits."""
+    loop, release = asyncio.get_running_loop(), threading.Event()
+    busy = ThreadPoolExecutor(1)
+    loop.set_default_executor(busy)
+    lookup = loop.run_in_executor(None, release.wait, 30)
+    try:
+        async with asyncio.timeout(5):
+            await spool.append(records(1))
+            bus = Bus()
+            await drained(spool, bus)
+        assert keys(bus.taken) == ["k1"]
+    finally:
+        release.set()
+        await lookup
+
+
+async def test_a_record_that_the_bus_will_never_take_holds_up_no_other(spool: Spool, tmp_path: Path) -> None:
+    await spool.append(records(1, 2, 3))
+    await spool.append(records(4))
+    taken: list[str] = []
+
+    async def publish(given: Sequence[NewRecord]) -> None:
+        if "k2" in keys(given):
+            raise Refused("record_too_large", "too large")
+        taken.extend(keys(given))
+
+    task = asyncio.create_task(spool.drain(publish))
+    async with asyncio.timeout(10):
+        while spool.pending and not task.done():
+            await asyncio.sleep(0)
+    assert taken == ["k1", "k3", "k4"]
+    assert len(list(tmp_path.glob("*.damaged"))) == 1  # it is kept, for a person
+    task.cancel()
+
+
+def test_a_folder_that_cannot_be_used_stops_the_start_and_names_the_setting() -> None:
+    with pytest.raises(Broken, match="LEADPACT_DATA"):
+        Spool(Path("/dev/null/spool"), limit_bytes=PLENTY).open()
 
 
 async def test_a_second_process_is_refused(spool: Spool, tmp_path: Path) -> None:
