@@ -17,10 +17,12 @@ The contract (held by tests/contract/test_bus.py on both engines):
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class TopicPartition(NamedTuple):
@@ -37,7 +39,7 @@ class NewRecord:
     topic: str
     key: str
     value: bytes
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: Headers = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,13 @@ class Record:
     offset: int
     key: str
     value: bytes
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    packed: Any = ()  # the headers as the engine has them
+    unpack: Callable[[Any], Headers] = tuple
+
+    @property
+    def headers(self) -> Headers:
+        """Unpacked when they are asked for: the loop never does, and they cost as much as the rest of a record."""
+        return self.unpack(self.packed)
 
     @property
     def place(self) -> TopicPartition:

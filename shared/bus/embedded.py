@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.bus import Consumer, NewRecord, Record, TopicPartition
+from shared.bus import Consumer, Headers, NewRecord, Record, TopicPartition
 from shared.database import database_errors_are_later, make_engine
 from shared.errors import Broken, Later
 from shared.events import Topic
@@ -610,7 +610,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _headers_to_bytes(headers: tuple[tuple[str, str], ...]) -> bytes:
+def _headers_to_bytes(headers: Headers) -> bytes:
     return json.dumps(headers, separators=(",", ":")).encode() if headers else b""
 
 
@@ -621,8 +621,13 @@ def _record(row: Any, at: TopicPartition) -> Record:
         offset=row.n,
         key=row.key.decode("utf-8", "surrogatepass"),
         value=row.value,
-        headers=tuple((name, value) for name, value in json.loads(row.headers)) if row.headers else (),
+        packed=row.headers,
+        unpack=_bytes_to_headers,
     )
+
+
+def _bytes_to_headers(packed: bytes) -> Headers:
+    return tuple((name, value) for name, value in json.loads(packed)) if packed else ()
 
 
 def _topic_missing(topics: Iterable[str]) -> Later:

@@ -26,7 +26,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from shared.bus import Consumer, NewRecord, Record, TopicPartition
+from shared.bus import Consumer, Headers, NewRecord, Record, TopicPartition
 from shared.errors import Broken, Later, Refused
 from shared.events import Topic
 from shared.log import Log
@@ -34,6 +34,8 @@ from shared.log import Log
 log = Log("leadpact.bus.kafka")
 
 LINGER_MS: Final = 5
+RECORD_BYTES: Final = 1024 * 1024  # the largest that is sent
+FRAMING_BYTES: Final = 1024  # what Kafka puts around a batch
 BATCH_BYTES: Final = 512 * 1024  # the library's 16 KB caps a partition at one small batch per round trip
 MAX_POLL_MS: Final = 600_000
 METADATA_WAIT_S: Final = 2.0
@@ -96,6 +98,7 @@ class KafkaBus:
             enable_idempotence=True,
             linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES,
+            max_request_size=RECORD_BYTES,
             compression_type="lz4" if has_lz4() else None,
         )
         try:
@@ -200,6 +203,8 @@ class KafkaBus:
         configs = {
             "min.insync.replicas": str(min(2, replication)),  # acks=all with 1 of 3 would be one disk's promise
             "retention.ms": str(RETENTION_MS),
+            # The broker's own limit may be lower, and then refuses whole batches for being many small records.
+            "max.message.bytes": str(RECORD_BYTES + FRAMING_BYTES),
         }
         names = [self._prefix + topic for topic in Topic]
         new = [
@@ -370,8 +375,13 @@ def _record(message: Any, prefix: str) -> Record:
         offset=message.offset,
         key=(message.key or b"").decode("utf-8", "replace"),  # others may write here too
         value=message.value or b"",
-        headers=tuple([(name, value.decode("utf-8", "replace") if value else "") for name, value in message.headers]),
+        packed=message.headers,
+        unpack=_headers,
     )
+
+
+def _headers(packed: Sequence[tuple[str, bytes | None]]) -> Headers:
+    return tuple((name, value.decode("utf-8", "replace") if value else "") for name, value in packed)
 
 
 def _topic_missing(topics: Iterable[str]) -> Later:

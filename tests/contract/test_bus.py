@@ -1,4 +1,7 @@
-"""The contract of shared.bus, on both engines: real PostgreSQL and real Apache Kafka."""
+"""The contract of shared.bus, on both engines: real PostgreSQL and real Apache Kafka.
+
+Pauses: a group that shares out its partitions, and a broker on its way back, have no event to wait on.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.bus import Bus, Consumer, NewRecord, Record
-from shared.errors import Broken, Later
+from shared.errors import Broken, Later, Refused
 from tests.contract.conftest import Engine
 from tests.real import REPO, KafkaServer, need_kafka
 
@@ -300,6 +305,34 @@ async def test_kafka_away_is_said_soon_and_all_goes_on_when_it_is_back(tmp_path:
         reading.cancel()
         await bus.close()
         server.stop()
+
+
+@pytest.mark.kafka
+async def test_kafka_takes_our_largest_batch_and_record_however_little_it_takes_by_itself(tmp_path: Any) -> None:
+    """Its refusal of a batch would refuse every record in it, also those of others."""
+    need_kafka()
+    server = KafkaServer(tmp_path)
+    server.start()
+    bus = Engine("kafka", server.address).open()
+    try:
+        await limit_messages(server.address, most=20_000)
+        await bus.create_topics(partitions=1, replication=1)
+        await asyncio.gather(*(bus.publish([new("lead:1", "x" * 3_000)]) for _ in range(200)))
+        await bus.publish([new("lead:2", "x" * 1_000_000)])
+        with pytest.raises(Refused):
+            await bus.publish([new("lead:3", "x" * 1_100_000)])
+        await bus.publish([new("lead:4", "after")])
+    finally:
+        await bus.close()
+        server.stop()
+
+
+async def limit_messages(address: str, *, most: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    limit = ConfigResource(ConfigResourceType.BROKER, "1", {"message.max.bytes": str(most)})
+    await admin.alter_configs([limit])
+    await admin.close()
 
 
 async def read_through_outages(bus: Bus, committed: asyncio.Event, *, last: str) -> set[str]:
