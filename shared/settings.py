@@ -32,6 +32,16 @@ def setting(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Described:
+    """A setting for a person: its value as it may be shown, and what is wrong with it, "" when nothing."""
+
+    key: str
+    value: str
+    doc: str
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """What every settings class is made of."""
 
@@ -41,12 +51,10 @@ class Settings:
         return cls(**{f.name: _value(f.metadata, environ) for f in dataclasses.fields(cls)})
 
     @classmethod
-    def described(cls, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-        """Each setting as (key, value as shown, doc); secrets are masked."""
+    def described(cls, environ: Mapping[str, str]) -> Iterator[Described]:
+        """Each setting as it is in `environ`, also those that are missing or wrong."""
         for field in dataclasses.fields(cls):
-            value = _value(field.metadata, environ)
-            masked = field.metadata["secret"] and value
-            yield field.metadata["key"], "(set)" if masked else str(value), field.metadata["doc"]
+            yield _described(field.metadata, environ)
 
 
 def _value(metadata: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
@@ -59,6 +67,17 @@ def _value(metadata: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
         return metadata["parse"](text)
     except ValueError as error:
         raise WrongSetting(key, str(error)) from error
+
+
+def _described(metadata: Mapping[str, Any], environ: Mapping[str, str]) -> Described:
+    key, doc = metadata["key"], metadata["doc"]
+    try:
+        value = _value(metadata, environ)
+    except WrongSetting as error:
+        return Described(key=key, value="", doc=doc, problem=error.message.removeprefix(f"{key}: "))
+    shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    masked = metadata["secret"] and value != metadata["default"]
+    return Described(key=key, value="(set)" if masked else shown, doc=doc)
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
