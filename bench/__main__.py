@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -126,8 +127,7 @@ def _free_port() -> int:
 def _wait_until_open(port: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=2).close()
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=2):
             return
         time.sleep(0.1)
     raise RuntimeError(f"nothing answers on port {port}")

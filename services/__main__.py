@@ -93,10 +93,10 @@ def run(
     With a live view, where there is a terminal. Ctrl-C stops it; the next run goes on from there.
     """
     began = time.monotonic()
-    typer.echo("Leadpact starts ...")
     said = {"LEADPACT_DATA": data, "LEADPACT_AGREEMENT": agreement}
     environ = {**context.obj, **{key: str(path) for key, path in said.items() if path is not None}}
     with _stop_is_no_failure():
+        typer.echo("Leadpact starts ...")
         from services.commands.running import RunOptions
         from services.commands.running import run as run_all
         from services.commands.wiring import run_until_stopped
@@ -243,7 +243,7 @@ def settings(context: typer.Context, as_json: Json = False) -> None:
 @events.command("export", epilog="Example: leadpact events export crm.events --out events.jsonl.gz")
 def export(
     context: typer.Context,
-    topic: Annotated[str, typer.Argument(help="crm.events, lead.scores, lead.handoffs or dead.letters.")],
+    topic: Annotated[str, typer.Argument(help="crm.events, crm.lookups, lead.scores, lead.handoffs or dead.letters.")],
     out: Annotated[str, typer.Option(help="A file, packed when its name ends in .gz; -: standard output.")] = "-",
 ) -> None:
     """Write what a topic holds as JSON Lines.

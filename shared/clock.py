@@ -43,8 +43,8 @@ class SpedClock:
         return self._start + (self._real.now() - self._anchor) * self.speed
 
     async def sleep_until(self, moment: datetime) -> None:
-        while (wait := (moment - self.now()) / self.speed) > timedelta(0):
-            await self._real.sleep_until(self._real.now() + wait)
+        while (left := moment - self.now()) > timedelta(0):
+            await self._real.sleep_until(self._real.now() + max(left / self.speed, timedelta.resolution))
 
 
 class ManualClock:

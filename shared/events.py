@@ -24,6 +24,7 @@ class Topic(StrEnum):
     """The topics, without the optional common prefix (LEADPACT_TOPIC_PREFIX)."""
 
     CRM_EVENTS = "crm.events"
+    CRM_LOOKUPS = "crm.lookups"
     LEAD_SCORES = "lead.scores"
     LEAD_HANDOFFS = "lead.handoffs"
     DEAD_LETTERS = "dead.letters"
@@ -34,12 +35,8 @@ def identity(*parts: object) -> str:
 
     HubSpot's `eventId` is not unique, so content is what makes two deliveries the same fact.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        text = str(part).encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(text))
-        digest.update(text)
-    return digest.hexdigest()
+    texts = [str(part).encode("utf-8", "surrogatepass") for part in parts]
+    return hashlib.blake2b(b"".join([b"%d:%b" % (len(text), text) for text in texts]), digest_size=16).hexdigest()
 
 
 class State(StrEnum):
@@ -115,8 +112,11 @@ class ClockKind(StrEnum):
     REPLY_WAIT = "reply_wait"  # the lead's time to answer the last attempt before it goes back
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """What all messages have. `id` is derived from the content; `at` is when it happened."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, gc=False):
+    """What all messages have. `id` is derived from the content; `at` is when it happened.
+
+    No message refers back to itself, so Python's search for circles can leave them out (`gc`).
+    """
 
     id: str
     tenant: str  # {crm}:{account}, as hubspot:62515
@@ -141,18 +141,7 @@ class LeadMessage(Message, frozen=True, kw_only=True):
 # --- crm.events: what the CRM and other doors say. Written by ingest. ---
 
 
-class RecordTouched(Message, frozen=True, kw_only=True):
-    """A CRM record is new or changed and has to be looked up in the CRM; ingest's own to-do list."""
-
-    record: RecordType
-    record_id: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.tenant}:{self.record}:{self.record_id}"
-
-
-class PropertyValue(msgspec.Struct, frozen=True, kw_only=True):
+class PropertyValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One property of a contact as it was set at `at`. PERSONAL: value. None or "" is cleared."""
 
     name: str
@@ -215,6 +204,20 @@ class ContactErased(LeadMessage, frozen=True, kw_only=True):
     """The contact was deleted; `privacy`: for good, and must be forgotten everywhere."""
 
     privacy: bool
+
+
+# --- crm.lookups: ingest's own to-do list. Written and read by ingest. ---
+
+
+class RecordTouched(Message, frozen=True, kw_only=True):
+    """A CRM record is new or changed and has to be looked up in the CRM."""
+
+    record: RecordType
+    record_id: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}:{self.record}:{self.record_id}"
 
 
 # --- lead.scores: what a lead is worth. Written by scoring. ---
@@ -431,7 +434,6 @@ class DeadLetter(Message, frozen=True, kw_only=True):
 
 
 CRM_MESSAGES: Final[tuple[type[Message], ...]] = (
-    RecordTouched,
     ContactChanged,
     FormSubmitted,
     PageVisited,
@@ -440,6 +442,7 @@ CRM_MESSAGES: Final[tuple[type[Message], ...]] = (
     ContactsMerged,
     ContactErased,
 )
+LOOKUP_MESSAGES: Final[tuple[type[Message], ...]] = (RecordTouched,)
 SCORE_MESSAGES: Final[tuple[type[Message], ...]] = (LeadScored,)
 HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadHandedOff,
@@ -467,6 +470,7 @@ DEAD_MESSAGES: Final[tuple[type[Message], ...]] = (DeadLetter,)
 
 MESSAGES: Final[dict[Topic, tuple[type[Message], ...]]] = {
     Topic.CRM_EVENTS: CRM_MESSAGES,
+    Topic.CRM_LOOKUPS: LOOKUP_MESSAGES,
     Topic.LEAD_SCORES: SCORE_MESSAGES,
     Topic.LEAD_HANDOFFS: HANDOFF_MESSAGES,
     Topic.DEAD_LETTERS: DEAD_MESSAGES,

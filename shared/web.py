@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from shared.agreement import Agreements
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
-from shared.database import database_errors_are_later
+from shared.database import database_errors_are_later, missing_schemas
 from shared.errors import Broken, Later, LeadpactError, WrongSetting
 from shared.log import Log
 from shared.metrics import CommonMetrics
@@ -188,14 +188,14 @@ def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        supervisor = Supervisor(parts.metrics)
+        supervisor = app.state.supervisor
         for service in services:
             if service.open:
-                await service.open()
+                with supervisor.remembering_broken():
+                    await service.open()
         for service in services:
             for name, task in service.tasks.items():
                 supervisor.start(service.name, name, task)
-        app.state.supervisor = supervisor
         yield
         await supervisor.stop()
         for service in services:
@@ -203,10 +203,10 @@ def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
                 await service.close()
 
     title = "Leadpact" if len(services) > 1 else f"Leadpact {services[0].name}"
-    app = FastAPI(title=title, lifespan=lifespan, redoc_url=None)
-    _answer_problems(app)
     doors = {path: door for service in services for path, door in service.doors.items()}
-    app.add_middleware(_Timing, metrics=parts.metrics, doors=doors)
+    app = _App(parts.metrics, doors, title=title, lifespan=lifespan, redoc_url=None)
+    app.state.supervisor = Supervisor(parts.metrics)
+    _answer_problems(app)
     for service in services:
         app.include_router(service.router, tags=[service.name])
     app.include_router(_health(services, parts))
@@ -224,7 +224,7 @@ def _health(services: Sequence[Service], parts: Parts) -> APIRouter:
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
         """The process can do its work; if not, what it lacks. What it lacks and can do without is told too."""
-        outages = [*await _outages(parts), *request.app.state.supervisor.failing()]
+        outages = [*await _outages(services, parts), *request.app.state.supervisor.failing()]
         own = [lack for service in services if service.unready for lack in await service.unready()]
         ready = not own and (not outages or all(service.bears_outages for service in services))
         return JSONResponse({"ready": ready, "lacks": [*own, *outages]}, status_code=200 if ready else 503)
@@ -239,7 +239,7 @@ def _health(services: Sequence[Service], parts: Parts) -> APIRouter:
     return router
 
 
-async def _outages(parts: Parts) -> list[str]:
+async def _outages(services: Sequence[Service], parts: Parts) -> list[str]:
     outages: list[str] = []
     try:
         await parts.bus.check()
@@ -247,14 +247,26 @@ async def _outages(parts: Parts) -> list[str]:
         outages.append(error.message)
     try:
         with database_errors_are_later():
-            async with parts.engine.connect():
-                pass
+            async with parts.engine.connect() as conn:
+                missing = await missing_schemas(conn, [service.name for service in services])
+                outages.extend(f"there is no schema {name}: run leadpact migrate" for name in missing)
     except LeadpactError as error:
         outages.append(error.message)
     return outages
 
 
-class _Timing:
+class _App(FastAPI):
+    """The framework, behind the doors: its layers cost a door more than the door's own work."""
+
+    def __init__(self, metrics: CommonMetrics, doors: Mapping[str, ASGIApp], **more: Any) -> None:
+        super().__init__(**more)
+        self._front = _Front(super().__call__, metrics, doors)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._front(scope, receive, send)
+
+
+class _Front:
     """Give each request to its door or the framework, and observe it by its route, never its path: paths name leads."""
 
     def __init__(self, app: ASGIApp, metrics: CommonMetrics, doors: Mapping[str, ASGIApp]) -> None:
@@ -284,12 +296,24 @@ class _Timing:
 
 
 class Supervisor:
-    """Runs background tasks for ever: Later and the like start one again, Broken stops the process."""
+    """Runs background tasks for ever: Later and the like start one again, Broken stops the process.
+
+    `broken` is what stopped it, for whoever ends the process.
+    """
 
     def __init__(self, metrics: CommonMetrics) -> None:
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._failing: dict[str, str] = {}
+        self.broken: Broken | None = None
+
+    @contextlib.contextmanager
+    def remembering_broken(self) -> Iterator[None]:
+        try:
+            yield
+        except Broken as error:
+            self.broken = error
+            raise
 
     def start(self, service: str, name: str, task: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(self._keep(service, name, task), name=f"{service}.{name}"))
@@ -308,7 +332,8 @@ class Supervisor:
         while True:
             recovered = asyncio.get_running_loop().call_later(5 * RESTART_AFTER_S, self._failing.pop, full, None)
             try:
-                return await task()
+                with self.remembering_broken():
+                    return await task()
             except Later as error:
                 self._failing[full] = error.message
                 log.warning("task_waits", task=full, code=error.code, after_s=error.after_s)

@@ -10,17 +10,18 @@ its state is loaded and saved for many keys at once. From that this module keeps
   `dead.letters` with its bytes, alone (promise 3); it leaves no inbox row, so a replay is heard.
 - Outgoing messages are rows of the outbox, published in order by one relay per service, by
   whichever instance holds its lock. Rows of one lead are written under that lead's row lock, so
-  their numbers rise in the order of their commits (promise 5).
+  their numbers rise in the order of their commits (promise 5). A row that the bus refuses for good
+  (too large) stays, marked `refused`, for a person; those behind it go on.
 
 What to do when something fails, all of it: Refused and what blames the data: dead letter. Later,
-and a database or broker that is away: wait, read again from the committed offsets. Any other error
-of a handler: dead letter, and logged as an error. Broken: the process stops.
+and a database or broker that is away: wait, and try the same records again. Any other error that
+one message causes, in a handler, a load or a save: dead letter, and logged as an error. Broken: the
+process stops. What is none of these is nobody's fault here: the task starts again and nothing is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections import Counter
@@ -28,8 +29,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import events
@@ -53,6 +57,11 @@ RELAY_FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
 INBOX_KEEP: Final = timedelta(days=14)  # longer than topics keep records and the CRM keeps retrying
 HOUSEKEEPING_S: Final = 600.0
 WATCH_S: Final = 2.0
+# What code raises about what it was given, as opposed to a server that is away.
+FAULTS: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    msgspec.MsgspecError,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +87,8 @@ class Decision(Generic[S]):
 
 
 Handler = Callable[[S, Any, Facts[S]], Decision[S]]
+Decide = Callable[[S, Facts[S]], Decision[S]]  # a handler without a message: of a command, or of what is due
+Claim = Callable[[AsyncConnection, datetime], Awaitable[Mapping[str, S]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +105,9 @@ class Worker(Generic[S]):
     """What a service gives to the one loop.
 
     `load` returns the states of those keys that exist, and locks their rows (in the order of the
-    keys) until the transaction ends. `prepare` may do slow or outside reads before it starts.
+    keys) until the transaction ends. `prepare` may do slow or outside reads before it starts, and
+    does them again when a batch has to be tried again. `keys` names what a message is about, the
+    key whose state is decided on first.
     """
 
     service: str
@@ -110,10 +123,18 @@ class Worker(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A record with what it says."""
+    """A record with what it says; `id` is the message's as the inbox writes it."""
 
     record: Record
     message: Message
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What `prepare` brought, which may be nothing."""
+
+    found: Any
 
 
 class Work(Generic[S]):
@@ -136,6 +157,7 @@ class Work(Generic[S]):
         self._agreements = agreements
         self._metrics = metrics
         self._outbox_filled = asyncio.Event()
+        self._stuck: set[str] = set()  # keys that the last sweeps could not decide on
         self._after_commit: list[Callable[[], None]] = []
 
     def after_commit(self, call: Callable[[], None]) -> None:
@@ -168,17 +190,10 @@ class Work(Generic[S]):
                 await asyncio.sleep(error.after_s)
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Decide and commit what `records` say, each once. Raises Later with nothing done."""
+        """Decide and commit what `records` say, each once. Raises Later: then call it again with the same."""
         started = time.perf_counter()
         taken, dead = self._decode(records)
-        found = await self._prepare(taken)
-        try:
-            with database_errors_are_later():
-                await self._transact(taken, dead, found)
-        except Exception as error:
-            if isinstance(error, LeadpactError) or not blames_data(error):
-                raise
-            await self._one_by_one(taken, dead, found)
+        await self._attempt(taken, dead, None)
         self._metrics.batch_seconds.labels(self.worker.service).observe(time.perf_counter() - started)
 
     def _decode(self, records: Sequence[Record]) -> tuple[list[_Taken], list[DeadLetter]]:
@@ -186,29 +201,42 @@ class Work(Generic[S]):
         dead: list[DeadLetter] = []
         for record in records:
             try:
-                taken.append(_Taken(record, events.decode(record.topic, record.value)))
+                message = events.decode(record.topic, record.value)
+                taken.append(_Taken(record, message, _canonical(message.id)))
             except Refused as error:
                 dead.append(self._dead_letter(record, error.code, error.message))
         return taken, dead
+
+    async def _attempt(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], prepared: _Prepared | None) -> None:
+        """All of it in one transaction, but for the messages that make it fail."""
+        try:
+            prepared = prepared or _Prepared(await self._prepare(taken))
+            with database_errors_are_later():
+                await self._transact(taken, dead, prepared.found)
+        except Exception as error:
+            if not _blames_message(error):
+                raise
+            await self._narrow(taken, dead, prepared, error)
 
     async def _prepare(self, taken: Sequence[_Taken]) -> Any:
         if self.worker.prepare is None or not taken:
             return None
         return await self.worker.prepare([t.message for t in taken])
 
-    async def _one_by_one(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any) -> None:
-        """Find the message that the database refuses, and let only that one go."""
-        if dead:
-            await self._transact([], dead, None)
-        for one in taken:
-            try:
-                with database_errors_are_later():
-                    await self._transact([one], [], found)
-            except Exception as error:
-                if isinstance(error, LeadpactError) or not blames_data(error):
-                    raise
-                detail = f"the database refused what it says: {type(error).__name__}"
-                await self._transact([], [self._dead_letter(one.record, "unstorable", detail)], None)
+    async def _narrow(
+        self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], prepared: _Prepared | None, error: Exception
+    ) -> None:
+        """Find the messages at fault by halves, in order, and let only those go."""
+        with database_errors_are_later():
+            if dead:
+                await self._transact([], dead, None)
+            if len(taken) == 1:
+                await self._transact([], [self._refusal(taken[0], error)], None)
+                return
+        half = len(taken) // 2
+        for part in (taken[:half], taken[half:]):
+            if part:
+                await self._attempt(part, [], prepared)
 
     async def _transact(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any) -> None:
         turn: _Turn[S] = _Turn(dead=list(dead))
@@ -232,18 +260,21 @@ class Work(Generic[S]):
         return False
 
     async def _take_into_inbox(self, conn: AsyncConnection, wanted: Sequence[_Taken], turn: _Turn[S]) -> list[_Taken]:
-        new = await self._inbox(conn, [t.message.id for t in wanted], turn.now)
+        new = await self._inbox(conn, [t.id for t in wanted], turn.now)
         fresh: list[_Taken] = []
         for taken in wanted:
-            if taken.message.id in new:
-                new.discard(taken.message.id)
+            if taken.id in new:
+                new.discard(taken.id)
                 fresh.append(taken)
             else:
                 turn.outcomes.append((type(taken.message).__name__, "duplicate"))
         return fresh
 
     async def _inbox(self, conn: AsyncConnection, ids: Sequence[str], now: datetime) -> set[str]:
-        """Which of `ids` were not known yet; from now on they are. Waits for others that take the same."""
+        """Which of `ids` were not known yet; from now on they are. Waits for others that take the same.
+
+        In one order, so that two who take the same ones do not wait for each other.
+        """
         if not ids:
             return set()
         sql = f"""
@@ -251,7 +282,7 @@ class Work(Generic[S]):
             SELECT id, :now FROM unnest(CAST(:ids AS uuid[])) AS t(id)
             ON CONFLICT DO NOTHING RETURNING id
         """
-        rows = await conn.execute(sa.text(sql), {"ids": list(dict.fromkeys(ids)), "now": now})
+        rows = await conn.execute(sa.text(sql), {"ids": sorted(set(ids)), "now": now})
         return {row[0].hex for row in rows}
 
     async def _load(self, conn: AsyncConnection, fresh: Sequence[_Taken]) -> dict[str, S]:
@@ -261,30 +292,38 @@ class Work(Generic[S]):
 
     def _decide(self, fresh: Sequence[_Taken], turn: _Turn[S], found: Any) -> None:
         for taken in fresh:
-            message = taken.message
-            key, *further = self.worker.keys(message)
-            facts = Facts(
-                now=turn.now,
-                agreement=self._agreements.for_tenant(message.tenant),
-                found=found,
-                others={other: turn.states[other] for other in further},
-            )
+            kind = type(taken.message).__name__
             try:
-                turn.add(key, self.worker.handlers[type(message)](turn.states[key], message, facts))
-                turn.outcomes.append((type(message).__name__, "handled"))
+                self._decide_one(taken.message, turn, found)
+                turn.outcomes.append((kind, "handled"))
             except Exception as error:
                 turn.dead.append(self._refusal(taken, error))
-                turn.refused.append(message.id)
-                turn.outcomes.append((type(message).__name__, "dead"))
+                turn.refused.append(taken.id)
+                turn.outcomes.append((kind, "dead"))
+
+    def _decide_one(self, message: Message, turn: _Turn[S], found: Any) -> None:
+        key, *further = self.worker.keys(message)
+        facts = Facts(
+            now=turn.now,
+            agreement=self._agreements.for_tenant(message.tenant),
+            found=found,
+            others={other: turn.states[other] for other in further},
+        )
+        turn.add(key, self.worker.handlers[type(message)](turn.states[key], message, facts))
 
     def _refusal(self, taken: _Taken, error: Exception) -> DeadLetter:
+        """Why this message goes to dead.letters. Raises Later and Broken on: those are not about it."""
         if isinstance(error, Later | Broken):
             raise error
+        kind, tenant = type(error).__name__, taken.message.tenant
         if isinstance(error, Refused):
-            return self._dead_letter(taken.record, error.code, error.message)
-        service, kind = self.worker.service, type(taken.message).__name__
-        log.error("handler_failed", error=error, service=service, type=kind, id=taken.message.id)
-        return self._dead_letter(taken.record, "handler_failed", type(error).__name__)
+            return self._dead_letter(taken.record, error.code, error.message, tenant=tenant)
+        if isinstance(error, DBAPIError):
+            detail = f"the database refused what it says: {kind}"
+            return self._dead_letter(taken.record, "unstorable", detail, tenant=tenant)
+        service, type_ = self.worker.service, type(taken.message).__name__
+        log.error("handler_failed", error=error, service=service, type=type_, id=taken.id)
+        return self._dead_letter(taken.record, "handler_failed", kind, tenant=tenant)
 
     async def _forget_refused(self, conn: AsyncConnection, ids: Sequence[str]) -> None:
         """So that a replay from dead.letters is heard."""
@@ -294,48 +333,100 @@ class Work(Generic[S]):
 
     # --- commands and clocks: the same transaction without a record ---
 
-    async def command(
-        self, key: str, decide: Callable[[S, Facts[S]], Decision[S]], *, tenant: str, command_id: str
-    ) -> Decision[S] | None:
+    async def command(self, key: str, decide: Decide[S], *, tenant: str, command_id: str) -> Decision[S] | None:
         """Decide on one existing key. None when `command_id` was heard before.
 
-        Raises Refused (`unknown`) when the key does not exist, whatever `decide` refuses, or Later.
+        Raises Refused (`unknown`) when the key does not exist, whatever `decide` refuses, Refused
+        (`unstorable`) for what the database does not take, or Later.
         """
         turn: _Turn[S] = _Turn()
-        with database_errors_are_later():
-            async with self._engine.begin() as conn:
-                turn.now = self._clock.now()
-                if not await self._inbox(conn, [command_id], turn.now):
-                    return None
-                turn.begin(await self.worker.load(conn, [key]))
-                if key not in turn.states:
-                    raise Refused("unknown", f"there is no lead {key}")
-                facts: Facts[S] = Facts(now=turn.now, agreement=self._agreements.for_tenant(tenant))
-                decision = decide(turn.states[key], facts)
-                turn.add(key, decision)
-                await self._write(conn, turn)
-        self._committed(turn)
+        try:
+            with database_errors_are_later():
+                async with self._engine.begin() as conn:
+                    decision = await self._obey(conn, turn, key, decide, tenant=tenant, command_id=command_id)
+        except DBAPIError as error:
+            raise Refused("unstorable", f"the database refused what it says: {type(error).__name__}") from error
+        if decision is not None:
+            self._committed(turn)
         return decision
 
-    async def sweep(
+    async def _obey(
         self,
-        claim: Callable[[AsyncConnection, datetime], Awaitable[Mapping[str, S]]],
-        decide: Callable[[S, Facts[S]], Decision[S]],
+        conn: AsyncConnection,
+        turn: _Turn[S],
+        key: str,
+        decide: Decide[S],
         *,
-        tenant_of: Callable[[str], str],
-    ) -> int:
-        """Decide on what `claim` finds due and locks; how many keys that were. Raises Later."""
-        turn: _Turn[S] = _Turn()
+        tenant: str,
+        command_id: str,
+    ) -> Decision[S] | None:
+        turn.now = self._clock.now()
+        if not await self._inbox(conn, [command_id], turn.now):
+            return None
+        turn.begin(await self.worker.load(conn, [key]))
+        if key not in turn.states:
+            raise Refused("unknown", f"there is no lead {key}")
+        decision = decide(turn.states[key], Facts(now=turn.now, agreement=self._agreements.for_tenant(tenant)))
+        turn.add(key, decision)
+        await self._write(conn, turn)
+        return decision
+
+    async def sweep(self, claim: Claim[S], decide: Decide[S], *, tenant_of: Callable[[str], str]) -> int:
+        """Decide on what `claim` finds due and locks; how many keys that were. Raises Later.
+
+        A key that cannot be decided on or saved is left as it is, logged as an error, and holds up no other.
+        """
+
+        def judge(turn: _Turn[S], key: str) -> None:
+            facts: Facts[S] = Facts(now=turn.now, agreement=self._agreements.for_tenant(tenant_of(key)))
+            turn.add(key, decide(turn.states[key], facts))
+
         with database_errors_are_later():
-            async with self._engine.begin() as conn:
-                turn.now = self._clock.now()
-                turn.begin(await claim(conn, turn.now))
-                for key in list(turn.states):
-                    agreement = self._agreements.for_tenant(tenant_of(key))
-                    turn.add(key, decide(turn.states[key], Facts(now=turn.now, agreement=agreement)))
-                await self._write(conn, turn)
-        self._committed(turn)
-        return len(turn.before)
+            try:
+                turns = [await self._sweep_together(claim, judge)]
+            except Exception as error:
+                if not _blames_message(error):
+                    raise
+                turns = await self._sweep_each(claim, judge)
+        for turn in turns:
+            self._committed(turn)
+        return sum(len(turn.decisions) for turn in turns)
+
+    async def _sweep_together(self, claim: Claim[S], judge: Callable[[_Turn[S], str], None]) -> _Turn[S]:
+        turn: _Turn[S] = _Turn(now=self._clock.now())
+        async with self._engine.begin() as conn:
+            turn.begin(await claim(conn, turn.now))
+            for key in list(turn.states):
+                judge(turn, key)
+            await self._write(conn, turn)
+        self._stuck.difference_update(turn.before)
+        return turn
+
+    async def _sweep_each(self, claim: Claim[S], judge: Callable[[_Turn[S], str], None]) -> list[_Turn[S]]:
+        """One key after the other, each in a savepoint of its own."""
+        now, turns = self._clock.now(), []
+        async with self._engine.begin() as conn:
+            for key, state in (await claim(conn, now)).items():
+                turn: _Turn[S] = _Turn(now=now)
+                turn.begin({key: state})
+                try:
+                    async with conn.begin_nested():
+                        judge(turn, key)
+                        await self._write(conn, turn)
+                except Exception as error:
+                    if not _blames_message(error):
+                        raise
+                    self._left(key, error)
+                else:
+                    self._stuck.discard(key)
+                    turns.append(turn)
+        return turns
+
+    def _left(self, key: str, error: Exception) -> None:
+        """Say once, not at every sweep, that a key is left as it is. The key itself would name a lead."""
+        if key not in self._stuck:
+            self._stuck.add(key)
+            log.error("sweep_failed", error=error, service=self.worker.service, stuck=len(self._stuck))
 
     # --- writing ---
 
@@ -380,18 +471,18 @@ class Work(Generic[S]):
         for call in self._after_commit:
             call()
 
-    def _dead_letter(self, record: Record, code: str, detail: str) -> DeadLetter:
-        tenant, _, _ = record.key.rpartition(":")
+    def _dead_letter(self, record: Record, code: str, detail: str, *, tenant: str | None = None) -> DeadLetter:
+        key = record.key.encode("utf-8", "replace").decode()  # what is dead must be writable
         return DeadLetter(
             id=events.identity("dead", self.worker.service, record.topic, record.partition, record.offset),
-            tenant=tenant,
+            tenant=key.rpartition(":")[0] if tenant is None else tenant,
             at=self._clock.now(),
             service=self.worker.service,
             source=record.topic,
             reason=code,
             detail=detail,
             original=record.value,
-            original_key=record.key,
+            original_key=key,
         )
 
     # --- the relay ---
@@ -426,16 +517,43 @@ class Work(Generic[S]):
 
     async def _relay_some(self, conn: AsyncConnection) -> int:
         """Publish the first rows, then delete them; how many. On the connection that holds the lock."""
-        service = self.worker.service
-        select = f"SELECT seq, topic, key, value, headers FROM {service}.outbox ORDER BY seq LIMIT {RELAY_ROWS}"
+        select = f"""
+            SELECT seq, topic, key, value, headers FROM {self.worker.service}.outbox
+            WHERE refused IS NULL ORDER BY seq LIMIT {RELAY_ROWS}
+        """
         rows = (await conn.execute(sa.text(select))).all()
         await conn.commit()
         if rows:
-            await self._bus.publish([_from_row(row) for row in rows])
-            delete = sa.text(f"DELETE FROM {service}.outbox WHERE seq = ANY(CAST(:seqs AS bigint[]))")
-            await conn.execute(delete, {"seqs": [row.seq for row in rows]})
-            await conn.commit()
+            try:
+                await self._bus.publish([_from_row(row) for row in rows])
+            except Refused:
+                await self._relay_each(conn, rows)
+            else:
+                await self._published(conn, rows)
         return len(rows)
+
+    async def _relay_each(self, conn: AsyncConnection, rows: Sequence[Any]) -> None:
+        """One after the other; the row that the bus refuses stays for a person."""
+        for row in rows:
+            try:
+                await self._bus.publish([_from_row(row)])
+            except Refused as error:
+                await self._set_aside(conn, row, error)
+            else:
+                await self._published(conn, [row])
+
+    async def _published(self, conn: AsyncConnection, rows: Sequence[Any]) -> None:
+        delete = sa.text(f"DELETE FROM {self.worker.service}.outbox WHERE seq = ANY(CAST(:seqs AS bigint[]))")
+        await conn.execute(delete, {"seqs": [row.seq for row in rows]})
+        await conn.commit()
+
+    async def _set_aside(self, conn: AsyncConnection, row: Any, error: Refused) -> None:
+        service = self.worker.service
+        mark = sa.text(f"UPDATE {service}.outbox SET refused = :code WHERE seq = :seq")
+        await conn.execute(mark, {"code": error.code, "seq": row.seq})
+        await conn.commit()
+        self._metrics.dead_letters.labels(service, error.code).inc()
+        log.error("outbox_row_refused", service=service, seq=row.seq, topic=row.topic, code=error.code)
 
     # --- keeping house ---
 
@@ -451,8 +569,12 @@ class Work(Generic[S]):
     async def _watch(self, consumer: Consumer) -> None:
         """Show how far behind we are, for ever."""
         while True:
-            with contextlib.suppress(Later):
+            try:
                 await self._show_lag(consumer)
+            except Later:
+                pass
+            except Exception as error:
+                log.error("lag_unknown", error=error, service=self.worker.service)
             await asyncio.sleep(WATCH_S)
 
     async def _show_lag(self, consumer: Consumer) -> None:
@@ -464,7 +586,7 @@ class Work(Generic[S]):
             self._metrics.consumer_lag.labels(service, topic).set(lag)
         with database_errors_are_later():
             async with self._engine.connect() as conn:
-                pending = await conn.scalar(sa.text(f"SELECT count(*) FROM {service}.outbox"))
+                pending = await conn.scalar(sa.text(f"SELECT count(*) FROM {service}.outbox WHERE refused IS NULL"))
         self._metrics.outbox_pending.labels(service).set(pending or 0)
 
     def tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -488,8 +610,7 @@ class _Turn(Generic[S]):
         self.before, self.states = states, dict(states)
 
     def add(self, key: str, decision: Decision[S]) -> None:
-        self.states[key] = decision.state
-        self.states.update(decision.others)
+        self.states |= {key: decision.state, **decision.others}
         self.decisions.append((key, decision))
 
     def changed(self) -> dict[str, S]:
@@ -497,6 +618,21 @@ class _Turn(Generic[S]):
 
     def messages(self) -> list[Message]:
         return [message for _, decision in self.decisions for message in decision.messages]
+
+
+def _canonical(identity: str) -> str:
+    """An identity as 32 hex digits, however it was written. Raises Refused (`undecodable`)."""
+    try:
+        return UUID(identity).hex
+    except ValueError as error:
+        raise Refused("undecodable", "its `id` is not 128 bits in hex digits") from error
+
+
+def _blames_message(error: Exception) -> bool:
+    """Whether the same message would fail again, however often it is tried."""
+    if isinstance(error, LeadpactError):
+        return isinstance(error, Refused)
+    return blames_data(error) or isinstance(error, FAULTS)
 
 
 def to_record(message: Message, *, source: str) -> NewRecord:

@@ -28,14 +28,15 @@ LIVELY_HOUR_S: Final = 15.0  # so that a newcomer sees a hand-off within a minut
 def told_by(environ: Mapping[str, str]) -> dict[str, Any]:
     """What the settings say of a simulation. Raises WrongSetting for what they lack."""
     ingest, handoff = IngestSettings.read(environ), HandoffSettings.read(environ)
-    if not ingest.tokens:
+    portal, secret = ingest.secrets[0]
+    tokens = [token for known, token in ingest.tokens if portal is None or known in (None, portal)]
+    if not tokens:
         raise WrongSetting("LEADPACT_HUBSPOT_TOKEN", "is not set; the simulated CRM's API wants it")
     if not handoff.notify_secret:
         raise WrongSetting("LEADPACT_NOTIFY_SECRET", "is not set; the simulated reps check notifications by it")
-    portal, secret = ingest.secrets[0]
     return {
         "secret": secret,
-        "token": ingest.tokens[0][1],
+        "token": tokens[0],
         "notify_secret": handoff.notify_secret,
         "public_url": ingest.public_url,
         "portal": portal or PORTAL,

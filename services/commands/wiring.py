@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import signal
 import socket
@@ -28,6 +29,7 @@ SERVICES: Final = ("ingest", "scoring", "handoff", "kpi")
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 EMBEDDED: Final = "embedded"
 PATIENCE_S: Final = 5  # with requests under way, when the process is asked to stop
+GARBAGE_OBJECTS: Final = 10_000  # made since the last search, before the next: the default of 700 is one request
 
 
 def build(name: str, parts: Parts) -> Service:
@@ -168,6 +170,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            _spare_what_stays()
             self._tasks = [asyncio.create_task(work()) for work in self._beside]
             for task in self._tasks:
                 task.add_done_callback(self._one_ended)
@@ -190,6 +193,13 @@ class Server(uvicorn.Server):
         for number in SIGNALS:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+
+def _spare_what_stays() -> None:
+    """Python's search for circles need not walk again and again through all that was loaded at the start."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -23,6 +23,7 @@ from services.handoff.store import Pending
 from services.handoff.waiting import wait_for
 from shared.clock import Clock
 from shared.database import database_errors_are_later
+from shared.http import NO_ANSWER
 from shared.log import Log
 
 log = Log("leadpact.handoff")
@@ -87,7 +88,7 @@ class Notifying:
     async def _try(self, client: httpx.AsyncClient, pending: Pending) -> str:
         try:
             answer = await client.post(self._url, content=pending.body, headers=self._headers(pending))
-        except httpx.HTTPError:
+        except NO_ANSWER:
             status = 0
         else:
             status = answer.status_code

@@ -123,6 +123,12 @@ async def listed(conn: AsyncConnection, wanted: Wanted) -> list[Lead]:
     return [_decoder.decode(row.document) for row in await conn.execute(sa.text(sql), given)]
 
 
+async def count_by_state(conn: AsyncConnection) -> dict[str, int]:
+    """How many leads there are in each state: a scan, so at most every few seconds."""
+    sql = "SELECT state, count(*) AS leads FROM handoff.leads WHERE document IS NOT NULL AND NOT gone GROUP BY state"
+    return {row.state: row.leads for row in await conn.execute(sa.text(sql))}
+
+
 # --- clocks ---
 
 
@@ -264,6 +270,29 @@ async def timeline(conn: AsyncConnection, lead: str, *, after: int, limit: int) 
     """
     rows = await conn.execute(sa.text(sql), {"lead": lead, "after": after, "limit": limit})
     return [dict(row.body) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOff:
+    """A hand-off as the timeline has it."""
+
+    lead: str
+    at: datetime
+    trigger: str
+    grade: str
+    team: str
+    owner: str
+
+
+async def latest_handoffs(conn: AsyncConnection, *, limit: int) -> list[HandedOff]:
+    """The latest hand-offs, the newest first (timeline_handoffs)."""
+    sql = """
+        SELECT lead, at, body->>'trigger' AS trigger, body->>'grade' AS grade,
+               coalesce(body->>'team', '') AS team, coalesce(body->>'owner', '') AS owner
+        FROM handoff.timeline WHERE type = 'LeadHandedOff' ORDER BY at DESC LIMIT :limit
+    """
+    rows = await conn.execute(sa.text(sql), {"limit": limit})
+    return [HandedOff(**row._mapping) for row in rows]
 
 
 async def forget(conn: AsyncConnection, leads: Sequence[str]) -> None:

@@ -56,7 +56,8 @@ class Ticking:
             moments.extend(fired)
             return decision
 
-        await self._work.sweep(_claim, decide, tenant_of=lambda lead: lead.rpartition(":")[0])
+        if not await self._work.sweep(_claim, decide, tenant_of=lambda lead: lead.rpartition(":")[0]):
+            moments.clear()  # nothing of it was committed
         now = self._clock.now()
         for moment in moments:
             self._metrics.lateness.observe(max(0.0, (now - moment).total_seconds()))

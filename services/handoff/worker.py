@@ -105,7 +105,6 @@ HANDLERS: Final[Mapping[type[Message], Handler[Lead]]] = {
 }
 IGNORED: Final[frozenset[type[Message]]] = frozenset(
     {
-        events.RecordTouched,
         events.ContactChanged,  # what counts of these three comes with the score
         events.FormSubmitted,
         events.PageVisited,

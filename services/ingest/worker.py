@@ -99,7 +99,7 @@ def worker(lookups: Lookups) -> Worker[None]:
     """ingest's part in the one loop."""
     return Worker(
         service="ingest",
-        topics=(Topic.CRM_EVENTS,),
+        topics=(Topic.CRM_LOOKUPS,),
         handlers=HANDLERS,
         ignored=IGNORED,
         new=lambda _: None,
@@ -112,14 +112,4 @@ def worker(lookups: Lookups) -> Worker[None]:
 HANDLERS: Final[Mapping[type[Message], Handler[None]]] = {
     events.RecordTouched: _touched,
 }
-IGNORED: Final[frozenset[type[Message]]] = frozenset(
-    {  # what the door or a look-up said already
-        events.ContactChanged,
-        events.FormSubmitted,
-        events.PageVisited,
-        events.ActivityLogged,
-        events.DealChanged,
-        events.ContactsMerged,
-        events.ContactErased,
-    }
-)
+IGNORED: Final[frozenset[type[Message]]] = frozenset()

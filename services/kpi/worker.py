@@ -117,7 +117,6 @@ HANDLERS: Final[Mapping[type[Message], Handler[LeadState]]] = {
 }
 IGNORED: Final[frozenset[type[Message]]] = frozenset(
     {
-        events.RecordTouched,
         events.PageVisited,
         events.ActivityLogged,  # what counts of it comes back as AttemptRecorded
         events.DealChanged,  # what counts of it comes back as OpportunityOpened, DealWon

@@ -111,7 +111,6 @@ HANDLERS: Final[Mapping[type[Message], Handler[Lead]]] = {
 }
 IGNORED: Final[frozenset[type[Message]]] = frozenset(
     {
-        events.RecordTouched,  # ingest's own
         events.ActivityLogged,  # what Sales does is no interest of the lead
         events.DealChanged,
     }

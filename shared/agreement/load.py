@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, RootModel, ValidationError
 from ruamel.yaml import YAML
@@ -115,13 +115,17 @@ class _Source:
         if not isinstance(node, MappingNode):
             self.problems.append(self.problem((), "must be a mapping that starts with agreement: and its name"))
             return None
-        return self._plain(node, ())
+        try:
+            return self._plain(node, ())
+        except Refused as error:
+            self.problems.append(self.problem((), error.message))
+            return None
 
     def _plain(self, node: Node, at: Path) -> Any:
         """Scalars stay text as it was written: NO is Norway, 1.10 is 1.10; only null is none."""
         self.nodes += 1
         if self.nodes > MAX_NODES or len(at) > MAX_DEPTH:
-            raise Refused("agreement_invalid", f"{self.file}: is too large or too deep (aliases in a circle?)")
+            raise Refused("agreement_invalid", "is too large or too deep (aliases in a circle?)")
         self.values.setdefault(at, (node.start_mark.line + 1, node.start_mark.column + 1))
         if isinstance(node, MappingNode):
             return self._mapping(node, at)
@@ -203,37 +207,32 @@ def _unknown_key(at: Path) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"is not known; did you mean {near[0]}?"
-    return f"is not known; here can stand {', '.join(known)}"
+    return f"is not known; here can stand {', '.join(known)}" if known else "is not known"
 
 
 def _known_keys(at: Path) -> list[str]:
-    model: Any = Agreement
+    kind: Any = Agreement
     for part in at:
-        model = _inner(model, part)
-        if model is None:
-            return []
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return [field_.alias or name for name, field_ in model.model_fields.items()]
-    return []
+        kind = _inner(kind, part)
+    model = _model_in(kind)
+    return [field_.alias or name for name, field_ in model.model_fields.items()] if model else []
 
 
 def _inner(kind: Any, part: str | int) -> Any:
-    """The type of a part of a type: of a field, of a list's element, of a mapping's value."""
+    """The type of a part of a type: of a field, or of a list's element or a mapping's value."""
     if isinstance(kind, type) and issubclass(kind, RootModel):
         kind = kind.model_fields["root"].annotation
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        fields = {f.alias or name: f.annotation for name, f in kind.model_fields.items()}
-        return _model_in(fields.get(str(part)))
+        return {f.alias or name: f.annotation for name, f in kind.model_fields.items()}.get(str(part))
     return _model_in(kind)
 
 
-def _model_in(kind: Any) -> Any:
+def _model_in(kind: Any) -> type[BaseModel] | None:
     """The first model within a type such as tuple[Goal, ...] or dict[str, Track]."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
-    arguments = [one for one in getattr(kind, "__args__", ()) if one is not Ellipsis]
-    models = [one for one in arguments if isinstance(one, type) and issubclass(one, BaseModel)]
-    return kind if models and len(arguments) >= 1 else None
+    models = (_model_in(one) for one in get_args(kind))
+    return next((model for model in models if model is not None), None)
 
 
 # --- what one part says of another ---

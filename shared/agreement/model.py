@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.agreement.conditions import PROPERTY_NAME, Condition, Path
@@ -190,6 +190,7 @@ class FitRule(Part):
 
 
 def _thresholds(value: dict[str, float], names: tuple[str, ...]) -> dict[str, float]:
+    """From the best name to the last, which takes whatever is left."""
     if set(value) != set(names):
         raise _wrong(f"must have exactly {', '.join(names)}")
     bounds = [value[name] for name in names]
@@ -200,17 +201,16 @@ def _thresholds(value: dict[str, float], names: tuple[str, ...]) -> dict[str, fl
     return value
 
 
+FitGrades = Annotated[dict[str, float], AfterValidator(lambda value: _thresholds(value, FIT_GRADES))]
+InterestLevels = Annotated[dict[str, float], AfterValidator(lambda value: _thresholds(value, INTEREST_LEVELS))]
+
+
 class Fit(Part):
     """Does the person and the company match: the best persona's points and those of all rules that hold."""
 
     role: dict[Slug, Persona] = {}
     rules: tuple[FitRule, ...] = ()
-    grades: dict[str, float]
-
-    @model_validator(mode="after")
-    def _grades_fall(self) -> Fit:
-        _thresholds(self.grades, FIT_GRADES)
-        return self
+    grades: FitGrades
 
 
 class Signal(Part):
@@ -254,7 +254,7 @@ class Interest(Part):
     knowledge: Family
     consideration: Family
     urgency: Family
-    levels: dict[str, float]
+    levels: InterestLevels
     journey: dict[Literal["decision", "consideration", "awareness"], dict[str, float]]
 
     @property
@@ -263,7 +263,6 @@ class Interest(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Interest:
-        _thresholds(self.levels, INTEREST_LEVELS)
         if not self.half_life or any(f.half_life == timedelta(0) for f in self.families.values()):
             raise _wrong("must have half-lives longer than nothing")
         for stage, needed in self.journey.items():

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import msgspec
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -32,18 +33,16 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRecord:
+class NewRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record to publish."""
 
     topic: str
     key: str
     value: bytes
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record as it was read."""
 
     topic: str

@@ -26,6 +26,7 @@ import stamina
 
 from shared.errors import Later, Refused
 from shared.events import RecordType
+from shared.http import NO_ANSWER
 
 T = TypeVar("T")
 
@@ -214,7 +215,7 @@ class _Problem(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Again(Exception):
-    """The API answered with a passing fault."""
+    """The API answered with a passing fault, or not at all."""
 
 
 class HubSpot:
@@ -267,24 +268,25 @@ class HubSpot:
 
     async def _post(self, path: str, asked: Mapping[str, Any]) -> bytes:
         try:
-            async for attempt in stamina.retry_context(on=(_Again, httpx.TransportError), attempts=TRIES, timeout=None):
+            async for attempt in stamina.retry_context(on=_Again, attempts=TRIES, timeout=None):
                 with attempt:
                     return await self._try(path, msgspec.json.encode(asked))
         except _Again as error:
-            raise Later("crm_away", f"the CRM answered {error}", after_s=5.0) from error
-        except httpx.TransportError as error:
-            raise Later("crm_away", f"the CRM did not answer: {type(error).__name__}", after_s=5.0) from error
+            raise Later("crm_away", str(error), after_s=5.0) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _try(self, path: str, body: bytes) -> bytes:
         await self._wait_for_turn()
-        answer = await self._http.post(self._base_url + path, content=body, headers=self._headers)
+        try:
+            answer = await self._http.post(self._base_url + path, content=body, headers=self._headers)
+        except NO_ANSWER as error:
+            raise _Again(f"the CRM did not answer: {type(error).__name__}") from error
         if answer.status_code in (200, 207):  # 207: some of what was asked for is not there
             return answer.content
         if answer.status_code == 429:
             raise _too_many(answer)
         if answer.status_code >= 500:
-            raise _Again(str(answer.status_code))
+            raise _Again(f"the CRM answered {answer.status_code}")
         if answer.status_code == 400:
             raise Refused(BAD_REQUEST, f"the CRM answered 400 to {path}")
         if answer.status_code == 403 and _problem(answer).category == "MISSING_SCOPES":

@@ -145,15 +145,18 @@ async def test_the_task_is_woken_by_a_clock_that_another_instance_started(desk: 
 async def test_looking_for_due_clocks_is_one_probe_of_the_partial_index(desk: Desk) -> None:
     async with desk.engine.begin() as conn:
         await _many_clocks(conn, 20_000)
-    plan = await desk.rows("EXPLAIN SELECT next_at FROM handoff.clocks WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1")
+    plan = await desk.rows(
+        "EXPLAIN SELECT next_at FROM handoff.clocks WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1"
+    )
     assert any("clocks_next" in line for (line,) in plan)
 
 
 async def _many_clocks(conn: AsyncConnection, many: int) -> None:
     sql = """
         INSERT INTO handoff.clocks (id, lead, kind, team, priority, started_at, due_at, next_at)
-        SELECT n::text, :tenant || ':' || n, 'first_touch', 'inbound', 'urgent', :now, :now, :now + n * interval '1 s'
-        FROM generate_series(1, :many) AS n
+        SELECT n::text, :tenant || ':' || n, 'first_touch', 'inbound', 'urgent', t.now, t.now,
+               t.now + n * interval '1 s'
+        FROM generate_series(1, :many) AS n, (SELECT CAST(:now AS timestamptz) AS now) AS t
     """
     await conn.execute(sa.text(sql), {"many": many, "now": NOW + HOUR, "tenant": TENANT})
     await conn.execute(sa.text("ANALYZE handoff.clocks"))

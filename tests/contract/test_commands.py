@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import json
@@ -13,20 +14,27 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from services.commands import letters, recorded
 from services.commands.letters import Wanted
+from services.commands.live import HANDOFFS_SHOWN, Watch
 from services.ingest.domain import door
 from shared import events
 from shared.bus import Bus, NewRecord
+from shared.bus.embedded import EmbeddedBus
+from shared.clock import ManualClock
 from shared.crm.hubspot import sign_v3
+from shared.database import migrate
 from shared.events import ContactChanged, DeadLetter, Topic, identity
+from shared.web import Supervisor
 from shared.work import to_record
+from tests.contract.handoff_desk import Desk, call, demo
 from tests.real import free_port
 from tests.system.fleet import Process, get, wait_for
 
@@ -228,7 +236,7 @@ def test_a_signed_webhook_gets_in_and_shows_in_the_metrics(new_run: Callable[...
     assert post(run.port, json.dumps([event]).encode(), secret=run.said("HubSpot secret")[-1]) == 202
     wait_for("the lead", lambda: run.leads() == {"hubspot:62515:901"}, within_s=WITHIN_S)
     assert b'leadpact_webhook_events_total{outcome="accepted",source="hubspot"} 1.0' in get(run.port, "/metrics")[1]
-    wait_for("the live line", lambda: "1 leads (1 " in run.output() or "0 leads" in run.output(), within_s=WITHIN_S)
+    run.wait_until_said("1 leads (", times=1)  # the line of numbers, for where no terminal is
     assert get(run.port, "/leads")[0] == 401
 
 
@@ -275,6 +283,41 @@ def read_until(terminal: int, text: str) -> str:
         assert ready, f"{text} was not shown: {said[-2000:]}"
         said += os.read(terminal, 65536).decode(errors="replace")
     return said
+
+
+# --- what the live view sees ---
+
+
+@pytest.fixture
+async def desk(new_database: Callable[[], str]) -> AsyncIterator[Desk]:
+    uri = new_database()
+    for service in ("handoff", "kpi"):
+        await asyncio.to_thread(migrate, uri, service)
+    made = Desk(uri, ManualClock(NOW))
+    yield made
+    await made.close()
+
+
+async def test_the_view_counts_leads_by_state_and_has_the_latest_hand_offs_first(desk: Desk) -> None:
+    for contact in range(1, 12):
+        desk.clock.advance(timedelta(seconds=1))
+        await desk.hears(demo(contact, at=desk.clock.now()))
+    await desk.hears(call(3, desk.clock.now()))
+    numbers = await Watch(desk.parts, Supervisor(desk.parts.metrics)).look()
+    assert dict(numbers.states) == {"handed_off": 10, "working": 1}
+    assert [one.lead for one in numbers.handoffs[:2]] == ["hubspot:62515:11", "hubspot:62515:10"]
+    assert (len(numbers.handoffs), numbers.lacks) == (HANDOFFS_SHOWN, [])
+
+
+async def test_while_the_database_does_not_answer_the_view_keeps_its_numbers_and_says_so(desk: Desk) -> None:
+    watch = Watch(desk.parts, Supervisor(desk.parts.metrics))
+    await desk.hears(demo(1))
+    before = await watch.look()
+    async with desk.engine.begin() as conn:
+        await conn.execute(sa.text("ALTER SCHEMA handoff RENAME TO away"))
+    after = await watch.look()
+    assert (after.states, after.handoffs) == (before.states, before.handoffs)
+    assert len(after.lacks) == 1
 
 
 # --- serve, migrate, simulate ---
@@ -358,10 +401,6 @@ def test_a_simulation_that_is_stopped_tells_what_it_did(environ: dict[str, str])
 
 def test_letters_by_the_command_line(environ: dict[str, str]) -> None:
     """list finds something (1), replay of what is refused again too (1), show is fine (0)."""
-    import asyncio
-
-    from shared.bus.embedded import EmbeddedBus
-
     poison = letter(Topic.CRM_EVENTS, b'{"email":"ada@example.test"}', key="k")
 
     async def put() -> None:

@@ -14,7 +14,20 @@ from shared.clock import ManualClock
 from shared.database import migrate
 from shared.events import ContactErased, ContactsMerged, identity
 from shared.web import create_app
-from tests.contract.handoff_desk import AGREEMENT, EMAIL, HOUR, NOW, TABLES, TENANT, URGENT, Desk, call, demo, name, records
+from tests.contract.handoff_desk import (
+    AGREEMENT,
+    EMAIL,
+    HOUR,
+    NOW,
+    TABLES,
+    TENANT,
+    URGENT,
+    Desk,
+    call,
+    demo,
+    name,
+    records,
+)
 
 SALES = {"Authorization": "Bearer sales"}
 REASON = AGREEMENT.follow_up.reasons[0]

@@ -61,7 +61,7 @@ def touched(contact: str) -> RecordTouched:
 
 
 def as_record(offset: int, message: Message) -> Record:
-    return Record(topic=Topic.CRM_EVENTS, partition=0, offset=offset, key=message.key, value=events.encode(message))
+    return Record(topic=Topic.CRM_LOOKUPS, partition=0, offset=offset, key=message.key, value=events.encode(message))
 
 
 @pytest.fixture

@@ -337,9 +337,12 @@ def _allowed(truth: Truth, lead: Lead, name: str) -> set[str]:
 def forms_differ(truth: Truth, seen: Seen) -> Iterator[str]:
     """The forms that the last score of each lead carries, against the ledger."""
     told = truth.told_values
+    submitted: dict[Lead, set[tuple[str, int]]] = defaultdict(set)
+    for lead, form, at in truth.visits("form"):
+        submitted[lead].add((form, at))
     for lead, score in _last_scores(seen).items():
         carried = {(form.form, to_ms(form.at)) for form in score.forms}
-        all_forms = {(form, at) for one, form, at in truth.visits("form") if one == lead}
+        all_forms = submitted[lead]
         due = {(f, at) for f, at in all_forms if at in told.get((lead, "recent_conversion_event_name"), ())}
         yield from (f"the score of {lead} lacks the form {form}" for form, _ in sorted(due - carried))
         yield from (f"the score of {lead} has the form {form} of its own" for form, _ in sorted(carried - all_forms))
@@ -572,11 +575,10 @@ async def read_properties(engine: AsyncEngine) -> dict[Lead, dict[str, str]]:
     """What scoring holds each lead's properties to be."""
     async with engine.connect() as conn:
         rows = await conn.execute(sa.text("SELECT lead FROM scoring.leads WHERE state IS NOT NULL"))
-        leads = {row.lead: await scoring_store.read(conn, row.lead) for row in rows.all()}
+        leads = await scoring_store.load(conn, [row.lead for row in rows.all()])
     return {
         lead: {name: value.value for name, value in known.properties.items() if name not in CRM_OWN}
         for lead, known in leads.items()
-        if known
     }
 
 

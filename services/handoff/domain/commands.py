@@ -15,7 +15,6 @@ from shared.agreement import Agreement
 from shared.errors import Refused
 from shared.events import Channel, LeadAccepted, LeadQualified, Outcome, State
 
-
 SKEW: Final = timedelta(minutes=1)  # how much the clocks of others may be ahead
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from services.handoff.domain import clocks
 from services.handoff.domain.draft import Draft, HandoffDecision
@@ -39,7 +39,7 @@ def changed(lead: Lead, message: DealChanged, agreement: Agreement, now: datetim
     return draft.decision()
 
 
-def _holds(agreement: Agreement, definition: str, about: Subject) -> bool:
+def _holds(agreement: Agreement, definition: Literal["customer", "opportunity"], about: Subject) -> bool:
     condition = agreement.definitions.get(definition)
     return condition is not None and condition.holds(about)
 

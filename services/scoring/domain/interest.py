@@ -59,6 +59,7 @@ class Judge:
                 faded = 0.5 ** (age / one.half_life_s) if age > 0 else 1.0
                 sums[one] = sums.get(one, 0.0) + one.signal.points * faded
                 causes[one] = act.id
+        sums = {one: round(points, 1) for one, points in sums.items()}  # so that the reasons add up
         families = self._capped(sums)
         points = round(sum(families.values()), 1)
         return InterestScore(
@@ -66,7 +67,7 @@ class Judge:
             level=next(level for level in INTEREST_LEVELS if points >= self._interest.levels[level]),
             journey=self._journey(families),
             families=families,
-            reasons=self._reasons(sums, causes),
+            reasons=self._reasons(sums, causes, families),
         )
 
     def _match(self, form: str, page: str) -> tuple[_Signal, ...]:
@@ -92,15 +93,15 @@ class Judge:
                 return stage
         return AWARENESS
 
-    def _reasons(self, sums: dict[_Signal, float], causes: dict[_Signal, str]) -> tuple[Reason, ...]:
-        """A reason for each signal, and one for what a cap took, so that they add up."""
-        reasons: list[Reason] = []
-        whole = dict.fromkeys(self._caps, 0.0)
-        for one in self._signals:
-            if one in sums:
-                reasons.append(Reason(rule=one.signal.label, points=round(sums[one], 1), cause=causes[one]))
-                whole[one.family] += sums[one]
+    def _reasons(
+        self, sums: dict[_Signal, float], causes: dict[_Signal, str], families: dict[str, float]
+    ) -> tuple[Reason, ...]:
+        """A reason for each signal that is worth something, and one for what a cap took: they add up."""
+        reasons = [
+            Reason(rule=one.signal.label, points=sums[one], cause=causes[one]) for one in self._signals if sums.get(one)
+        ]
         for family, cap in self._caps.items():
-            if (over := round(whole[family] - cap, 1)) > 0:
+            whole = sum(points for one, points in sums.items() if one.family == family)
+            if (over := round(whole - families[family], 1)) > 0:
                 reasons.append(Reason(rule=f"No more than {cap:g} for {family}", points=-over))
         return tuple(reasons)

@@ -18,6 +18,7 @@ from shared.events import LeadMessage, LeadScored, Submission, identity
 
 TOLD_FORMS: Final = 20
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A lead's worth at one moment."""
@@ -49,14 +50,15 @@ class Scorer:
         """The lead as it is to be kept, and its new score when there is something to tell.
 
         That is: a change of grades, fit points, journey, disqualification, forms or profile since it
-        was last told, or interest that this message moved by 0.1 or more. Fading alone tells nothing
-        until a grade changes with it.
+        was last told, interest that this message moved by 0.1 or more, or its return after a deletion.
+        Fading alone tells nothing until a grade changes with it.
         """
         if after is before or after.gone:
             return after, None
         score, profile = self.score(after, now), self.profile(after)
         digest = self._digest(after, score, profile)
-        if after.told and after.told.digest == digest and not self._moved(before, after, score, now):
+        known = after.told is not None and after.told.digest == digest and not before.gone
+        if known and not self._moved(before, after, score, now):
             return after, None
         version = after.told.version + 1 if after.told else 1
         told = Told(version=version, digest=digest, agreement=self.version)

@@ -16,6 +16,7 @@ import msgspec
 
 from shared.crm.hubspot import sign_v3
 from shared.crm.simulator.ledger import Answer, Event, Ledger
+from shared.http import NO_ANSWER
 
 IN_FLIGHT: Final = 10
 TIMEOUT_S: Final = 5.0
@@ -185,7 +186,7 @@ class Traffic:
                 response = await self._client.post(self._options.target, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return Answer.FAILED, 0
-        except (httpx.HTTPError, TimeoutError):
+        except (*NO_ANSWER, TimeoutError):
             return Answer.UNKNOWN, 0
         return (Answer.OK if response.status_code in ACKNOWLEDGED else Answer.FAILED), response.status_code
 

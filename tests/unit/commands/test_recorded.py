@@ -11,7 +11,7 @@ from shared.bus import Record
 
 
 def record(value: bytes, *, key: str = "k") -> Record:
-    return Record(topic="crm.events", partition=2, offset=5, key=key, value=value, headers=(("ce_id", "a"),))
+    return Record(topic="crm.events", partition=2, offset=5, key=key, value=value, packed=(("ce_id", "a"),))
 
 
 def test_a_line_has_everything_of_a_record() -> None:

@@ -39,8 +39,9 @@ async def options(folder: Path, *, speed: float, **more: str) -> SimulatorOption
 
 
 async def test_the_first_secret_signs_for_its_portal(tmp_path: Path) -> None:
-    told = simulating.told_by(environ(tmp_path, LEADPACT_HUBSPOT_SECRETS="7=seven,8=eight"))
-    assert (told["secret"], told["portal"]) == ("seven", 7)
+    several = {"LEADPACT_HUBSPOT_SECRETS": "7=seven,8=eight", "LEADPACT_HUBSPOT_TOKEN": "8=t8,7=t7"}
+    told = simulating.told_by(environ(tmp_path, **several))
+    assert (told["secret"], told["portal"], told["token"]) == ("seven", 7, "t7")
 
 
 async def test_at_real_time_an_hour_of_the_stories_is_a_minute_at_most_by_day_and_by_night(tmp_path: Path) -> None:

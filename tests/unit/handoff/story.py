@@ -78,7 +78,9 @@ class Story:
             "forms": tuple(self.forms),
             "profile": {"email": "ada@example.test", "country": "US"},
         }
-        message = LeadScored(**{**self._about("score"), **said, "version": self._score, "agreement": "x", "cause": "y"} | more)
+        message = LeadScored(
+            **{**self._about("score"), **said, "version": self._score, "agreement": "x", "cause": "y"} | more
+        )
         return self._decide(triggers.scored, message)
 
     def asks_for_a_demo(self, **more: Any) -> Story:

@@ -31,7 +31,6 @@ from shared.events import (
     State,
     Submission,
 )
-
 from tests.unit.handoff.story import AGREEMENT, DAY, DEMO, HOUR, START, Story
 
 FOLLOW_UP = AGREEMENT.follow_up
@@ -131,7 +130,12 @@ def test_a_touch_at_the_very_due_time_is_met() -> None:
 
 def test_the_first_attempt_accepts_the_lead_and_starts_the_cadence() -> None:
     story = handed_off().after(timedelta(minutes=5)).activity()
-    assert [k for k in story.kinds if k != "ClockWarned"] == ["LeadAccepted", "AttemptRecorded", "ClockMet", "ClockStarted"]
+    assert [k for k in story.kinds if k != "ClockWarned"] == [
+        "LeadAccepted",
+        "AttemptRecorded",
+        "ClockMet",
+        "ClockStarted",
+    ]
     assert story.lead.state is State.WORKING
     following = story.last(ClockStarted)
     assert following.clock is ClockKind.NEXT_ATTEMPT

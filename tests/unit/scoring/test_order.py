@@ -10,13 +10,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.domain.lead import Lead
+from services.scoring.domain.lead import MAX_FORMS, MAX_PAGES, Lead, united
 from services.scoring.domain.score import Score, scorer_of
 from services.scoring.worker import HANDLERS
 from shared.agreement import load
 from shared.events import (
     ContactChanged,
     ContactErased,
+    ContactsMerged,
     FormSubmitted,
     LeadMessage,
     PageVisited,
@@ -46,6 +47,7 @@ def about(kind: type[Any], at: datetime, **more: Any) -> Any:
 changes = st.builds(lambda at, values: about(ContactChanged, at, values=tuple(values)), moments, st.lists(pairs))
 visits = st.builds(lambda at, url: about(PageVisited, at, url=url), moments, pages)
 submissions = st.builds(lambda at, form: about(FormSubmitted, at, form=form), moments, forms)
+lives = st.lists(st.one_of(changes, visits, submissions), max_size=8)
 deletions = st.builds(lambda at: about(ContactErased, at, privacy=False), moments)
 histories = st.lists(st.one_of(changes, visits, submissions, deletions), max_size=12)
 
@@ -80,12 +82,13 @@ def test_interest_never_rises_by_waiting(history: list[LeadMessage], days: list[
 
 
 @settings(max_examples=100, deadline=None)
-@given(history=st.lists(st.one_of(visits, submissions), max_size=60))
-def test_no_family_exceeds_its_cap_and_the_reasons_add_up(history: list[LeadMessage]) -> None:
-    found = score(after(history), START).interest
+@given(history=st.lists(st.one_of(visits, submissions), max_size=60), hours=st.integers(0, 500))
+def test_no_family_exceeds_its_cap_and_the_reasons_add_up(history: list[LeadMessage], hours: int) -> None:
+    found = score(after(history), START + timedelta(hours=hours)).interest
+    assert all(reason.points == round(reason.points, 1) for reason in found.reasons)
     for name, family in AGREEMENT.qualification.interest.families.items():
         assert 0 <= found.families[name] <= family.cap
-    assert abs(sum(reason.points for reason in found.reasons) - found.points) < 0.5
+    assert round(sum(reason.points for reason in found.reasons), 1) == found.points
 
 
 @settings(max_examples=100, deadline=None)
@@ -107,3 +110,64 @@ def test_versions_count_from_one_without_holes(history: list[LeadMessage], data:
         lead = decision.state
         versions += [scored.version for scored in decision.messages]  # type: ignore[attr-defined]
     assert versions == list(range(1, len(versions) + 1))
+
+
+def untold(lead: Lead) -> Lead:
+    """The lead without what was said of it, which depends on who was told first."""
+    return replace(lead, told=None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(first=lives, second=lives, third=lives)
+def test_merging_commutes_and_is_the_same_in_any_grouping_and_twice(
+    first: list[LeadMessage], second: list[LeadMessage], third: list[LeadMessage]
+) -> None:
+    a, b, c = (untold(after(life)) for life in (first, second, third))
+    assert united(a, b) == united(b, a)
+    assert united(united(a, b), c) == united(a, united(b, c))
+    assert united(united(a, b), b) == united(a, b)
+
+
+@settings(max_examples=100, deadline=None)
+@given(first=lives, second=lives)
+def test_a_merge_gives_the_score_that_one_lead_with_both_histories_has(
+    first: list[LeadMessage], second: list[LeadMessage]
+) -> None:
+    merged = ContactsMerged(id=identity("merge"), tenant=TENANT, at=NOW, lead=LEAD, merged=("hubspot:1:8",))
+    facts = Facts(now=NOW, agreement=AGREEMENT, others={"hubspot:1:8": after(second)})
+    decision = HANDLERS[ContactsMerged](after(first), merged, facts)
+    assert score(decision.state) == score(after([*first, *second]))
+    assert untold(decision.others["hubspot:1:8"]) == Lead(merged_into=LEAD)
+
+
+@settings(max_examples=50, deadline=None)
+@given(history=st.lists(st.one_of(visits, submissions), min_size=1, max_size=12), data=st.data())
+def test_of_too_many_acts_the_newest_are_kept_in_whatever_order_they_came(
+    history: list[LeadMessage], data: st.DataObject
+) -> None:
+    later = [about(FormSubmitted, NOW + timedelta(minutes=n), form="ebook") for n in range(MAX_FORMS)]
+    later += [about(PageVisited, NOW + timedelta(minutes=n), url="https://x.example/") for n in range(MAX_PAGES)]
+    lead = after(data.draw(st.permutations([*history, *later])))
+    assert untold(lead) == untold(after([*history, *later]))
+    assert {act.id for act in (*lead.forms, *lead.pages)} == {message.id for message in later}
+
+
+@settings(max_examples=100, deadline=None)
+@given(history=lives, days=st.integers(0, 90))
+def test_a_half_life_later_every_act_is_worth_half(history: list[LeadMessage], days: int) -> None:
+    now = NOW + timedelta(days=days)
+    for act in (*after(history).forms, *after(history).pages):
+        once = score(Lead(forms=(act,)) if act.form else Lead(pages=(act,)), now)
+        again = score(Lead(forms=(act,)) if act.form else Lead(pages=(act,)), now + HALF_LIFE[_family(once)])
+        assert abs(again.interest.points - once.interest.points / 2) <= 0.1
+
+
+HALF_LIFE = {
+    name: family.half_life or AGREEMENT.qualification.interest.half_life
+    for name, family in AGREEMENT.qualification.interest.families.items()
+}
+
+
+def _family(found: Score) -> str:
+    """The family that has points; any when none has."""
+    return max(found.interest.families, key=lambda name: found.interest.families[name])

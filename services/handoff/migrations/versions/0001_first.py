@@ -77,6 +77,7 @@ def _timeline() -> None:
             PRIMARY KEY (lead, version)
         )
     """)
+    op.execute("CREATE INDEX timeline_handoffs ON handoff.timeline (at) WHERE type = 'LeadHandedOff'")
 
 
 def _notifications() -> None:

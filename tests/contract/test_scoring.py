@@ -1,0 +1,304 @@
+"""Scoring on a real PostgreSQL: one transaction, several instances, erasure, versions without holes, the API."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.app import build
+from services.scoring.metrics import ScoringMetrics
+from services.scoring.worker import worker
+from shared import events
+from shared.agreement import Agreements, load
+from shared.bus import Record
+from shared.bus.embedded import EmbeddedBus
+from shared.clock import ManualClock
+from shared.database import make_engine, migrate
+from shared.events import (
+    ContactChanged,
+    ContactErased,
+    ContactsMerged,
+    FormSubmitted,
+    Message,
+    PageVisited,
+    PropertyValue,
+    identity,
+)
+from shared.metrics import CommonMetrics
+from shared.web import Parts, Tokens, create_app
+from shared.work import Work
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TENANT = "hubspot:62515"
+AGREEMENT = load(Path(__file__).parents[2] / "deploy" / "agreement.yaml")
+EMAIL = "ada@example.test"
+TABLES = ("leads", "inbox", "outbox")
+DAY = timedelta(days=1)
+
+
+def name(contact: int) -> str:
+    return f"{TENANT}:{contact}"
+
+
+def about(kind: type[Any], contact: int, at: datetime = NOW, **said: Any) -> Any:
+    id_ = identity(kind.__name__, contact, at, sorted(said.items(), key=str))
+    return kind(id=id_, tenant=TENANT, lead=name(contact), at=at, **said)
+
+
+def person(contact: int) -> ContactChanged:
+    """A chief of our size in our markets."""
+    said = {"jobtitle": "CEO", "country": "DE", "numberofemployees": "80", "email": EMAIL}
+    return about(ContactChanged, contact, values=tuple(PropertyValue(name=n, value=v, at=NOW) for n, v in said.items()))
+
+
+def form(contact: int, form: str = "demo-request", *, at: datetime = NOW) -> FormSubmitted:
+    return about(FormSubmitted, contact, at, form=form)  # type: ignore[no-any-return]
+
+
+def page(contact: int, path: str) -> PageVisited:
+    return about(PageVisited, contact, url=f"https://x.example{path}")  # type: ignore[no-any-return]
+
+
+def records(*messages: Message) -> list[Record]:
+    return [
+        Record(topic=events.TOPIC_OF[type(m)], partition=0, offset=n, key=m.key, value=events.encode(m))
+        for n, m in enumerate(messages)
+    ]
+
+
+class Desk:
+    """One instance of scoring, as one process would have it."""
+
+    def __init__(self, uri: str, clock: ManualClock) -> None:
+        self.clock = clock
+        self.engine: AsyncEngine = make_engine(uri, pool_size=8)
+        self.registry = CollectorRegistry()
+        self.parts = Parts(
+            environ={},
+            clock=clock,
+            bus=EmbeddedBus(uri, prefix="scoring-desk."),
+            engine=self.engine,
+            agreements=Agreements(AGREEMENT),
+            registry=self.registry,
+            metrics=CommonMetrics(self.registry),
+            tokens=Tokens([Tokens.entry("secret", role="sales", person="a person")]),
+        )
+        self.worker = worker(ScoringMetrics(CollectorRegistry()))
+        self.work = self.work_of(self.worker)
+
+    def work_of(self, its_worker: Any) -> Work[Any]:
+        return Work(
+            its_worker,
+            engine=self.engine,
+            bus=self.parts.bus,
+            clock=self.clock,
+            agreements=self.parts.agreements,
+            metrics=self.parts.metrics,
+        )
+
+    async def hears(self, *messages: Message) -> None:
+        await self.work.handle(records(*messages))
+
+    async def rows(self, sql: str, **given: Any) -> list[Any]:
+        async with self.engine.connect() as conn:
+            return list((await conn.execute(sa.text(sql), given)).all())
+
+    async def counts(self) -> list[int]:
+        return [(await self.rows(f"SELECT count(*) FROM scoring.{table}"))[0][0] for table in TABLES]
+
+    async def told(self, contact: int) -> list[dict[str, Any]]:
+        """What waits to be published about a contact, in order."""
+        sql = "SELECT value FROM scoring.outbox WHERE topic = 'lead.scores' AND key = :lead ORDER BY seq"
+        return [json.loads(row.value) for row in await self.rows(sql, lead=name(contact))]
+
+    async def empty(self) -> None:
+        async with self.engine.begin() as conn:
+            await conn.execute(sa.text(f"TRUNCATE {', '.join(f'scoring.{table}' for table in TABLES)}"))
+
+    async def close(self) -> None:
+        await self.parts.bus.close()
+        await self.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def uri(postgres: str) -> str:
+    migrate(postgres, "scoring")
+    return postgres
+
+
+@pytest.fixture
+async def desk(uri: str) -> AsyncIterator[Desk]:
+    desk = Desk(uri, ManualClock(NOW))
+    await desk.empty()
+    yield desk
+    await desk.close()
+
+
+@pytest.fixture
+async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
+    """A second instance on the same database and the same time."""
+    other = Desk(uri, desk.clock)
+    yield other
+    await other.close()
+
+
+@pytest.fixture
+async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app([build(desk.parts)], desk.parts))
+    headers = {"Authorization": "Bearer secret"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://scoring", headers=headers) as client:
+        yield client
+
+
+# --- one transaction, once, in order ---
+
+
+async def test_a_score_is_stored_with_what_it_tells_in_one_commit(desk: Desk) -> None:
+    await desk.hears(person(1), form(1))
+    assert [(score["version"], score["grade"]) for score in await desk.told(1)] == [(1, "A4"), (2, "A1")]
+    ((grade, version, agreement),) = await desk.rows("SELECT grade, version, agreement FROM scoring.leads")
+    assert (grade, version, agreement) == ("A1", 2, AGREEMENT.version)
+
+
+async def test_a_crash_before_the_commit_leaves_nothing_and_the_next_try_everything(desk: Desk) -> None:
+    async def save(conn: Any, changes: Any) -> None:
+        await desk.worker.save(conn, changes)
+        raise RuntimeError("the process died")
+
+    with pytest.raises(RuntimeError):
+        await desk.work_of(dataclasses.replace(desk.worker, save=save)).handle(records(form(1)))
+    assert await desk.counts() == [0, 0, 0]
+    await desk.hears(form(1))
+    assert len(await desk.told(1)) == 1
+
+
+async def test_a_record_that_comes_again_tells_nothing_more(desk: Desk) -> None:
+    await desk.hears(form(1), form(1))
+    await desk.hears(form(1))
+    assert len(await desk.told(1)) == 1
+
+
+async def test_versions_have_no_holes_however_many_instances_hear_of_a_lead(desk: Desk, other: Desk) -> None:
+    contacts = range(20)
+    forms = [form(contact, f"form {n}") for n in range(5) for contact in contacts]
+    visits = [page(contact, f"/pricing/{n}") for n in range(3) for contact in reversed(contacts)]
+    await asyncio.gather(desk.hears(*forms), other.hears(*visits))
+    await asyncio.gather(desk.hears(*(person(c) for c in contacts)), other.hears(*(form(c) for c in contacts)))
+    for contact in contacts:
+        versions = [score["version"] for score in await desk.told(contact)]
+        assert versions == list(range(1, len(versions) + 1))
+        assert (await desk.told(contact))[-1]["grade"] == "A1"
+
+
+async def test_two_instances_that_begin_the_same_lead_at_once_begin_one(desk: Desk, other: Desk) -> None:
+    await asyncio.gather(desk.hears(*map(person, range(50))), other.hears(*map(form, range(50))))
+    for contact in range(50):
+        assert [score["version"] for score in await desk.told(contact)] == [1, 2]
+
+
+async def test_a_merge_and_a_fact_of_the_merged_lead_that_meet_in_two_instances_lose_no_version(
+    desk: Desk, other: Desk
+) -> None:
+    await desk.hears(person(1), form(2))
+    merge = about(ContactsMerged, 1, merged=(name(2),))
+    await asyncio.gather(desk.hears(merge), other.hears(page(1, "/pricing"), form(2, "ebook")))
+    versions = [score["version"] for score in await desk.told(1)]
+    assert versions == list(range(1, len(versions) + 1))
+    assert "demo-request" in [submission["form"] for submission in (await desk.told(1))[-1]["forms"]]
+    ((state,),) = await desk.rows("SELECT grade FROM scoring.leads WHERE lead = :lead", lead=name(2))
+    assert state is None
+
+
+async def test_what_the_crm_writes_into_a_property_cannot_hold_up_the_others(desk: Desk) -> None:
+    odd = about(ContactChanged, 1, values=(PropertyValue(name="jobtitle", value="CEO\0 of \ud7ff", at=NOW),))
+    naive = PropertyValue(name="jobtitle", value="CEO", at=NOW.replace(tzinfo=None))
+    await desk.hears(odd, about(ContactChanged, 2, values=(naive,)), form(3))
+    assert [len(await desk.told(contact)) for contact in (1, 2, 3)] == [1, 0, 1]
+    dead = await desk.rows("SELECT value FROM scoring.outbox WHERE topic = 'dead.letters'")
+    assert [json.loads(row.value)["reason"] for row in dead] == ["undecodable"]
+
+
+# --- forgetting ---
+
+
+async def test_an_erased_person_leaves_nothing_where_scores_are_kept(desk: Desk) -> None:
+    await desk.hears(person(1), form(1))
+    await desk.hears(about(ContactErased, 1, privacy=True))
+    await desk.hears(person(1), form(1, "ebook"))
+    ((row,),) = await desk.rows("SELECT to_jsonb(l) - 'state' || jsonb_build_object('state', encode(state, 'escape'))"
+                                " FROM scoring.leads AS l")  # fmt: skip
+    assert EMAIL not in json.dumps(row)
+    assert "CEO" not in json.dumps(row)
+    assert (row["grade"], row["fit"], row["interest"]) == (None, None, None)
+
+
+async def test_an_erasure_that_comes_first_keeps_what_comes_later_out(desk: Desk) -> None:
+    await desk.hears(about(ContactErased, 1, privacy=True), person(1))
+    assert await desk.told(1) == []
+    ((state,),) = await desk.rows("SELECT encode(state, 'escape') FROM scoring.leads")
+    assert EMAIL not in state
+
+
+async def test_a_merged_lead_keeps_nothing_of_the_person(desk: Desk) -> None:
+    await desk.hears(person(1), form(2), about(ContactsMerged, 2, merged=(name(1),)))
+    ((state,),) = await desk.rows("SELECT encode(state, 'escape') FROM scoring.leads WHERE lead = :lead", lead=name(1))
+    assert EMAIL not in state
+    assert name(2) in state
+
+
+# --- the API ---
+
+
+async def test_a_score_is_told_with_its_reasons_in_numbers_and_in_a_sentence(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    await desk.hears(person(1), form(1))
+    answer = (await api.get(f"/leads/{name(1)}/score")).json()
+    assert (answer["grade"], answer["journey"], answer["version"]) == ("A1", "decision", 2)
+    assert answer["agreement"] == AGREEMENT.version
+    assert answer["fit"]["reasons"][0] == {"rule": "Role: decision maker", "points": 40}
+    for part in (answer["fit"], answer["interest"]):
+        assert sum(reason["points"] for reason in part["reasons"]) == part["points"]
+    assert answer["sentence"].startswith("Grade A1: fit A with 80 points")
+
+
+async def test_a_score_is_as_of_now_and_not_as_of_its_last_telling(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(person(1), form(1))
+    desk.clock.advance(30 * DAY)
+    answer = (await api.get(f"/leads/{name(1)}/score")).json()
+    assert (answer["grade"], answer["version"]) == ("A4", 2)
+    assert answer["as_of"] == desk.clock.now().isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("lead", [name(99), "nonsense", f"{TENANT}:%00", f"{TENANT}:2"])
+async def test_a_lead_that_is_not_there_or_gone_is_unknown(desk: Desk, api: httpx.AsyncClient, lead: str) -> None:
+    await desk.hears(person(1), form(2), about(ContactsMerged, 1, merged=(name(2),)))
+    answer = await api.get(f"/leads/{lead}/score")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["title"] == "unknown"
+
+
+@pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic secret"])
+async def test_without_a_token_nothing_is_told(desk: Desk, api: httpx.AsyncClient, header: str) -> None:
+    await desk.hears(person(1))
+    answer = await api.get(f"/leads/{name(1)}/score", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert EMAIL not in answer.text
+
+
+async def test_with_its_schema_and_its_topics_it_is_ready(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.parts.bus.create_topics(partitions=2, replication=1)
+    answer = await api.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "lacks": []})

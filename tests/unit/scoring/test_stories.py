@@ -1,0 +1,293 @@
+"""The agreement's paragraphs on qualification, as stories: what a lead did, what it is worth, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.scoring.domain.fit import judge
+from services.scoring.domain.lead import Lead
+from services.scoring.domain.score import Score, in_words, scorer_of
+from services.scoring.worker import HANDLERS
+from shared.agreement import load
+from shared.agreement.conditions import Condition, Subject
+from shared.agreement.model import FitRule
+from shared.errors import Refused
+from shared.events import (
+    ContactChanged,
+    ContactErased,
+    ContactsMerged,
+    FormSubmitted,
+    LeadScored,
+    PageVisited,
+    PropertyValue,
+    identity,
+)
+from shared.work import Facts
+
+AGREEMENT = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
+INTEREST = AGREEMENT.qualification.interest
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+TENANT, LEAD, OTHER = "hubspot:1", "hubspot:1:7", "hubspot:1:8"
+CEO = {"jobtitle": "Chief Executive Officer", "country": "DE", "numberofemployees": "80", "email": "ana@x.example"}
+
+
+class Story:
+    """One lead, told step by step. `told` is what scoring said, from the first word to the last."""
+
+    def __init__(self) -> None:
+        self.lead = Lead()
+        self.now = START
+        self.told: list[LeadScored] = []
+
+    def after(self, time: timedelta) -> Story:
+        self.now += time
+        return self
+
+    def has(self, *, ago: timedelta = timedelta(0), **properties: str | None) -> Story:
+        at = self.now - ago
+        values = tuple(PropertyValue(name=name, value=value, at=at) for name, value in properties.items())
+        return self._hear(ContactChanged, at, values=values)
+
+    def submits(self, form: str, *, ago: timedelta = timedelta(0)) -> Story:
+        return self._hear(FormSubmitted, self.now - ago, form=form)
+
+    def visits(self, url: str) -> Story:
+        return self._hear(PageVisited, self.now, url=url)
+
+    def is_deleted(self, *, privacy: bool = False) -> Story:
+        return self._hear(ContactErased, self.now, privacy=privacy)
+
+    def absorbs(self, other: Story) -> Story:
+        return self._hear(ContactsMerged, self.now, others={OTHER: other.lead}, merged=(OTHER,))
+
+    def _hear(self, kind: type[Any], at: datetime, *, others: Any = None, **said: Any) -> Story:
+        id_ = identity(kind.__name__, at, sorted(said.items(), key=str))
+        message = kind(id=id_, tenant=TENANT, lead=LEAD, at=at, **said)
+        decision = HANDLERS[kind](self.lead, message, Facts(now=self.now, agreement=AGREEMENT, others=others or {}))
+        self.lead = decision.state
+        self.told += [m for m in decision.messages if isinstance(m, LeadScored)]
+        return self
+
+    @property
+    def score(self) -> Score:
+        return scorer_of(AGREEMENT).score(self.lead, self.now)
+
+    @property
+    def last(self) -> LeadScored:
+        return self.told[-1]
+
+    def points(self) -> dict[str, float]:
+        """Rule → points."""
+        return {reason.rule: reason.points for reason in (*self.score.fit.reasons, *self.score.interest.reasons)}
+
+
+# --- interest ---
+
+
+@pytest.mark.parametrize("form", ["demo-request", "Demo-Request", "Book a talk: demo-request"])
+def test_who_asks_for_a_demo_is_urgent_and_near_a_decision(form: str) -> None:
+    story = Story().submits(form)
+    assert (story.last.interest_level, story.last.journey) == ("1", "decision")
+    assert story.points() == {"Asked for us": 60}
+
+
+def test_an_ebook_alone_is_consideration() -> None:
+    story = Story().submits("ebook")
+    assert (story.last.interest, story.last.interest_level, story.last.journey) == (20, "3", "consideration")
+
+
+def test_a_form_that_the_agreement_does_not_name_is_worth_nothing_and_told_all_the_same() -> None:
+    story = Story().submits("Job application")
+    assert story.last.interest == 0
+    assert [submission.form for submission in story.last.forms] == ["Job application"]
+
+
+def test_a_demo_request_is_worth_half_after_its_half_life() -> None:
+    story = Story().submits("demo-request").after(5 * DAY)
+    assert story.score.interest.points == 30
+
+
+def test_the_ebook_fades_more_slowly_than_the_demo_request() -> None:
+    story = Story().submits("ebook").after(14 * DAY)
+    assert story.score.interest.points == 10
+
+
+def test_what_a_cap_took_is_told_as_a_reason() -> None:
+    story = Story()
+    for n in range(5):
+        story.visits(f"https://x.example/pricing/{n}")
+    assert story.points() == {"Looked at prices": 75, "No more than 60 for urgency": -15}
+    assert story.score.interest.points == 60
+
+
+def test_a_late_form_is_worth_what_is_left_of_it() -> None:
+    assert Story().submits("demo-request", ago=5 * DAY).last.interest == 30
+
+
+def test_a_form_from_a_clock_that_is_ahead_is_worth_what_it_is_worth_and_no_more() -> None:
+    assert Story().submits("ebook", ago=-30 * DAY).last.interest == 20
+
+
+def test_two_late_facts_give_the_same_as_two_in_time() -> None:
+    in_time = Story().submits("ebook").after(DAY).visits("https://x.example/pricing").after(DAY)
+    late = Story().after(DAY).visits("https://x.example/pricing").submits("ebook", ago=DAY).after(DAY)
+    assert in_time.score == late.score
+
+
+def test_a_visited_page_is_kept_without_what_may_name_the_person() -> None:
+    story = Story().visits("https://www.x.example/pricing?email=ana@x.example#ana")
+    assert [act.page for act in story.lead.pages] == ["www.x.example/pricing"]
+
+
+# --- fit ---
+
+
+def test_a_chief_of_the_right_size_in_our_market_fits_best() -> None:
+    story = Story().has(**CEO)
+    assert (story.last.fit, story.last.fit_grade) == (80, "A")
+    assert story.points() == {"Role: decision maker": 40, "Right size": 25, "Our markets": 15}
+
+
+def test_of_two_personas_that_hold_the_better_one_counts() -> None:
+    assert Story().has(jobtitle="Head and Manager of Sales").points() == {"Role: decision maker": 40}
+
+
+def test_what_is_not_known_gives_and_takes_nothing() -> None:
+    assert Story().has(firstname="Ana").points() == {}
+
+
+def test_a_free_mailbox_takes_points() -> None:
+    assert Story().has(email="ana@GMail.com").points() == {"Free mailbox": -20}
+
+
+def test_a_competitor_is_nobody_for_us_whatever_the_points() -> None:
+    story = Story().has(**(CEO | {"email": "spy@rival.example"})).submits("demo-request")
+    assert story.last.disqualified == "competitor"
+    assert in_words(story.score) == "Not a lead for us: competitor."
+
+
+def test_of_two_reasons_against_a_lead_the_first_of_the_agreement_is_told() -> None:
+    both = Subject(properties={"email": "spy@rival.example", "jobtitle": "Student"})
+    student = FitRule(name="Student", when=Condition.parse({"jobtitle": "student"}), disqualify="other")
+    fit = AGREEMENT.qualification.fit
+    assert judge(fit.model_copy(update={"rules": (*fit.rules, student)}), both).disqualified == "competitor"
+    assert judge(fit.model_copy(update={"rules": (student, *fit.rules)}), both).disqualified == "other"
+
+
+def test_a_competitor_whose_address_was_wrong_is_a_lead_again() -> None:
+    story = Story().has(email="spy@rival.example").after(DAY).has(email="ana@x.example")
+    assert [scored.disqualified for scored in story.told] == ["competitor", ""]
+
+
+def test_a_property_that_was_cleared_is_not_known_any_more() -> None:
+    assert Story().has(jobtitle="CEO").after(DAY).has(jobtitle="").points() == {}
+
+
+def test_a_value_that_comes_late_does_not_replace_a_newer_one() -> None:
+    story = Story().has(jobtitle="CEO").has(jobtitle="Intern", ago=DAY)
+    assert story.points() == {"Role: decision maker": 40}
+    assert len(story.told) == 1
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    value = PropertyValue(name="jobtitle", value="CEO", at=datetime(2026, 3, 2))  # noqa: DTZ001
+    message = ContactChanged(id=identity("x"), tenant=TENANT, lead=LEAD, at=START, values=(value,))
+    with pytest.raises(Refused):
+        HANDLERS[ContactChanged](Lead(), message, Facts(now=START, agreement=AGREEMENT))
+
+
+# --- why ---
+
+
+def test_the_reasons_add_up_to_the_points_and_name_what_carried_them() -> None:
+    story = Story().has(**CEO).submits("ebook").after(3 * DAY)
+    for path in ("/pricing", "/blog/a", "/blog/b", "/pricing/c"):
+        story.visits(f"https://x.example{path}").after(DAY / 7)
+    last = story.submits("newsletter").last
+    assert round(sum(reason.points for reason in last.interest_reasons), 1) == last.interest
+    assert sum(reason.points for reason in last.fit_reasons) == last.fit
+    acts = {act.id for act in (*story.lead.forms, *story.lead.pages)}
+    assert all(reason.cause in acts for reason in last.interest_reasons)
+    assert all(reason.points for reason in last.interest_reasons)
+
+
+def test_what_has_faded_away_is_no_reason_any_more() -> None:
+    assert Story().submits("ebook").after(365 * DAY).points() == {}
+
+
+def test_a_score_is_said_in_a_sentence() -> None:
+    story = Story().has(**CEO).submits("demo-request")
+    assert in_words(story.score) == (
+        "Grade A1: fit A with 80 points (Role: decision maker; Right size; Our markets), "
+        "interest 1 with 60 points (Asked for us), in the decision stage."
+    )
+
+
+def test_who_did_nothing_and_is_unknown_has_a_sentence_too() -> None:
+    assert in_words(Story().score) == (
+        "Grade D4: fit D with 0 points, interest 4 with 0 points, in the awareness stage."
+    )
+
+
+def test_a_score_names_the_agreement_and_the_message_behind_it() -> None:
+    story = Story().submits("ebook")
+    assert story.last.agreement == AGREEMENT.version
+    assert story.last.cause == story.lead.forms[0].id
+
+
+# --- when it is told ---
+
+
+def test_the_same_fact_again_tells_nothing() -> None:
+    assert len(Story().submits("ebook").submits("ebook").told) == 1
+
+
+def test_more_interest_is_told_although_no_grade_changes() -> None:
+    story = Story().submits("ebook").visits("https://x.example/blog/a")
+    assert [(scored.interest, scored.grade) for scored in story.told] == [(20, "D3"), (22, "D3")]
+
+
+def test_fading_tells_nothing_until_a_grade_changes_with_the_next_fact() -> None:
+    story = Story().has(**CEO).submits("demo-request").after(DAY).has(city="Bonn")
+    assert [scored.grade for scored in story.told] == ["A4", "A1"]
+    assert story.after(20 * DAY).has(city="Kiel").last.grade == "A4"
+
+
+def test_what_nobody_asks_for_is_neither_told_nor_in_the_profile() -> None:
+    story = Story().has(**CEO).has(favourite_colour="green")
+    assert len(story.told) == 1
+    assert set(story.last.profile) == set(CEO)
+    assert set(story.last.profile) <= AGREEMENT.profile
+
+
+def test_a_deleted_lead_is_silent_and_its_return_is_told_although_nothing_else_changed() -> None:
+    story = Story().has(**CEO).after(DAY).is_deleted()
+    assert len(story.told) == 1
+    story.after(DAY).has()
+    assert [scored.version for scored in story.told] == [1, 2]
+    assert story.told[1].grade == story.told[0].grade
+
+
+def test_a_deletion_that_comes_after_what_happened_later_deletes_nothing() -> None:
+    story = Story().has(**CEO)
+    story.now -= DAY
+    story.is_deleted()
+    assert not story.lead.gone
+
+
+def test_an_erased_person_is_forgotten_and_never_told_of_again() -> None:
+    story = Story().has(**CEO).submits("ebook").is_deleted(privacy=True).submits("demo-request")
+    assert replace(story.lead, told=None) == Lead(erased=True)
+    assert len(story.told) == 2
+
+
+def test_a_merge_tells_the_survivors_new_score_under_its_own_next_version() -> None:
+    story = Story().has(**CEO).absorbs(Story().submits("demo-request"))
+    assert [(scored.version, scored.grade) for scored in story.told] == [(1, "A4"), (2, "A1")]
+    assert [submission.form for submission in story.last.forms] == ["demo-request"]
