@@ -22,31 +22,25 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from prometheus_client import CollectorRegistry
 
 from bench import bare
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
-from services.handoff.worker import worker as handoff_worker
 from services.ingest.domain.door import normalise
-from services.scoring.metrics import ScoringMetrics
-from services.scoring.worker import worker as scoring_worker
-from shared.agreement import Agreements, load
 from shared.bus.kafka import KafkaBus
-from shared.clock import SystemClock
 from shared.database import make_engine, migrate, start_embedded
 from shared.events import Topic
-from shared.metrics import CommonMetrics
-from shared.work import Work, to_record
+from shared.work import to_record
 
 REPO = Path(__file__).resolve().parents[1]
 SERVICES = ("ingest", "scoring", "handoff", "kpi")
@@ -54,6 +48,7 @@ ROUNDS = 5
 CONNECTIONS = 32
 REQUESTS = {1: 6_000, 10: 2_000, 100: 400}  # by batch, for each round
 LEADS, EVENTS_A_LEAD = 2_000, 10
+DEMO = ("recent_conversion_event_name", "Landing: demo-request")
 CLOCKS = (1_000, 100_000, 1_000_000)
 LOOKS = 400
 AIMS = {"door": "≥ 0.7", "pipeline": "≥ 0.3", "clocks": "≤ 1.5", "memory": "≤ 150 MB"}
@@ -205,12 +200,16 @@ def _change(turn: int, number: int, now_ms: int) -> dict[str, object]:
 
 
 def bench_pipeline(made: Ground) -> Iterator[Row]:
-    """Both read the same records of crm.events; the bare loop upserts a row a lead and produces one record."""
-    events = asyncio.run(_fill(made))
+    """Scoring and hand-off as two processes; the bare loop upserts a row a lead and produces one record.
+
+    Both find the same records on their topic when they begin.
+    """
     ceiling, ours = [], []
     for turn in range(3):
-        ceiling.append(asyncio.run(bare.pipeline(made.kafka, made.database, topic=Topic.CRM_EVENTS, events=events)))
-        ours.append(asyncio.run(_hand_over(made, events, f"turn{turn}")))
+        prefix = f"turn{turn}."
+        ours.append(_hand_over(made, prefix))
+        topic = prefix + Topic.CRM_EVENTS
+        ceiling.append(asyncio.run(bare.pipeline(made.kafka, made.database, topic=topic, events=PIPELINE_RECORDS)))
     ratio = statistics.median(a / b for a, b in zip(ours, ceiling, strict=True))
     yield Row(
         f"webhook's events to lead.handoffs, {LEADS:,} leads handed off",
@@ -221,99 +220,67 @@ def bench_pipeline(made: Ground) -> Iterator[Row]:
     )
 
 
-async def _fill(made: Ground) -> int:
-    """The events of LEADS leads that each ask for a demo in the end; how many records crm.events holds then."""
-    bus, now = KafkaBus(made.kafka), datetime.now(UTC)
-    now_ms, records = int(now.timestamp() * 1000), []
-    for step in range(EVENTS_A_LEAD - 1):
-        for lead in range(LEADS):
-            name, value = ("jobtitle", "VP Sales") if step == 0 else (f"property_{step}", str(step))
-            if step == EVENTS_A_LEAD - 2:
-                name, value = "recent_conversion_event_name", "Landing: demo-request"
-            records.append(property_change(lead + 1, name, value, at_ms=now_ms - 100_000 + step))
-    for start in range(0, len(records), 1_000):
-        body = _body(records[start : start + 1_000])
-        await bus.publish([to_record(m, source="ingest") for m in normalise(body, received_at=now).messages])
-    total = sum([1 async for _ in bus.scan(Topic.CRM_EVENTS)])
-    await bus.close()
-    return total
+def _hand_over(made: Ground, prefix: str) -> float:
+    """From the first look at the events until the last lead is handed off and told; events a second."""
+    asyncio.run(_prepare(made, prefix))
+    for name in ("scoring", "handoff"):
+        made.start("services", "serve", name, "--port", "{port}", LEADPACT_TOPIC_PREFIX=prefix)
+    asyncio.run(_until(made, "SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory'"))  # both relays are up
+    both = [psutil.Process(process.pid) for process in made.processes]
+    for process in both:
+        process.suspend()
+    asyncio.run(_publish(made, prefix))
+    for process in both:
+        process.resume()
+    started = time.perf_counter()
+    asyncio.run(_until(made, HANDED_OFF))
+    seconds = time.perf_counter() - started
+    made.stop_servers()
+    return PIPELINE_RECORDS / seconds
 
 
-def _body(events: Sequence[dict[str, object]]) -> bytes:
-    import msgspec
+HANDED_OFF = f"""
+    SELECT (SELECT count(*) FROM handoff.leads WHERE state = 'handed_off') = {LEADS}
+       AND NOT EXISTS (SELECT FROM handoff.outbox)
+"""
+PIPELINE_RECORDS = LEADS * EVENTS_A_LEAD
 
-    return msgspec.json.encode(list(events))
 
-
-async def _hand_over(made: Ground, events: int, turn: str) -> float:
-    """Scoring and hand-off on one event loop from empty tables, until the last lead is handed off; events a second."""
-    engine = make_engine(made.database)
+async def _prepare(made: Ground, prefix: str) -> None:
+    bus, engine = KafkaBus(made.kafka, prefix=prefix), make_engine(made.database)
+    await bus.create_topics(partitions=PARTITIONS, replication=1)
     async with engine.begin() as conn:
         for tables in ("scoring.leads", "handoff.leads, handoff.clocks, handoff.timeline"):
             service = tables.partition(".")[0]
             await conn.execute(sa.text(f"TRUNCATE {tables}, {service}.inbox, {service}.outbox"))
-    async with _working(made, engine, turn) as done:
-        started = time.perf_counter()
-        await done.wait()
-        seconds = time.perf_counter() - started
+    await bus.close()
     await engine.dispose()
-    return events / seconds
 
 
-@contextlib.asynccontextmanager
-async def _working(made: Ground, engine: Any, turn: str) -> AsyncIterator[asyncio.Event]:
-    """Both services at work, in groups of their own; set once every lead is handed off and published."""
-    done, agreements = asyncio.Event(), Agreements(load(REPO / "deploy" / "agreement.yaml"))
-    buses, tasks = [], []
-    scoring_metrics = ScoringMetrics(CollectorRegistry())
-    scoring = scoring_worker(scoring_metrics)
-    handoff = handoff_worker(wall=SystemClock(), notify=False)
-    for one in (scoring, handoff):
-        bus = _InGroup(made.kafka, turn)
-        buses.append(bus)
-        work: Work[Any] = Work(
-            one,
-            engine=engine,
-            bus=bus,
-            clock=SystemClock(),
-            agreements=agreements,
-            metrics=CommonMetrics(CollectorRegistry()),
-        )
-        if one is handoff:
-            tasks.append(asyncio.create_task(_watch(engine, done)))
-        tasks += [asyncio.create_task(work.consume()), asyncio.create_task(work.relay())]
-    try:
-        yield done
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for bus in buses:
-            await bus.close()
+async def _publish(made: Ground, prefix: str) -> None:
+    """The events of LEADS leads that each ask for a demo in the end: that one makes two records."""
+    bus, now = KafkaBus(made.kafka, prefix=prefix), datetime.now(UTC)
+    now_ms, events = int(now.timestamp() * 1000), []
+    for step in range(EVENTS_A_LEAD - 1):
+        name, value = {0: ("jobtitle", "VP Sales"), EVENTS_A_LEAD - 2: DEMO}.get(step, (f"property_{step}", str(step)))
+        events += [property_change(lead + 1, name, value, at_ms=now_ms - 100_000 + step) for lead in range(LEADS)]
+    for start in range(0, len(events), 1_000):
+        body = msgspec.json.encode(events[start : start + 1_000])
+        await bus.publish([to_record(m, source="ingest") for m in normalise(body, received_at=now).messages])
+    await bus.close()
 
 
-class _InGroup(KafkaBus):
-    """A bus whose groups begin anew each turn."""
-
-    def __init__(self, kafka: str, turn: str) -> None:
-        super().__init__(kafka)
-        self._turn = turn
-
-    def consumer(self, group: str, topics: Sequence[str]) -> Any:
-        return super().consumer(f"{self._turn}.{group}", topics)
-
-
-async def _watch(engine: Any, done: asyncio.Event) -> None:
-    sql = sa.text("""
-        SELECT (SELECT count(*) FROM handoff.leads WHERE state = 'handed_off')
-             - (SELECT count(*) FROM handoff.outbox) AS handed_off
-    """)
-    while True:
-        async with engine.connect() as conn:
-            if await conn.scalar(sql) == LEADS:
-                done.set()
-                return
-        await asyncio.sleep(0.05)
+async def _until(made: Ground, question: str) -> None:
+    """Return once the database answers true."""
+    engine = make_engine(made.database, pool_size=1)
+    deadline = time.monotonic() + 120
+    async with engine.connect() as conn:
+        while not await conn.scalar(sa.text(question)):
+            await conn.rollback()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"waited in vain for {question}")
+            await asyncio.sleep(0.05)
+    await engine.dispose()
 
 
 # --- clocks ---

@@ -245,7 +245,7 @@ def create_inbox_and_outbox(op: Operations, schema: str) -> None:
             topic text NOT NULL,
             key text NOT NULL,
             value bytea NOT NULL,
-            headers jsonb NOT NULL,
+            headers bytea NOT NULL,
             refused text
         )
     """)

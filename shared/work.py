@@ -22,12 +22,12 @@ process stops. What is none of these is nobody's fault here: the task starts aga
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -38,7 +38,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import events
 from shared.agreement import Agreement, Agreements
-from shared.bus import Bus, Consumer, NewRecord, Record
+from shared.bus import Bus, Consumer, Headers, NewRecord, Record
 from shared.clock import Clock
 from shared.database import blames_data, database_errors_are_later, listening
 from shared.errors import Broken, Later, LeadpactError, Refused
@@ -50,7 +50,7 @@ S = TypeVar("S")
 
 log = Log("leadpact.work")
 
-BATCH_RECORDS: Final = 500
+BATCH_RECORDS: Final = 1_000
 POLL_WAIT_S: Final = 1.0
 RELAY_ROWS: Final = 1000
 RELAY_FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
@@ -260,7 +260,7 @@ class Work(Generic[S]):
         return False
 
     async def _take_into_inbox(self, conn: AsyncConnection, wanted: Sequence[_Taken], turn: _Turn[S]) -> list[_Taken]:
-        new = await self._inbox(conn, [t.id for t in wanted], turn.now)
+        new = await self._inbox(conn, [t.id for t in wanted])
         fresh: list[_Taken] = []
         for taken in wanted:
             if taken.id in new:
@@ -270,7 +270,7 @@ class Work(Generic[S]):
                 turn.outcomes.append((type(taken.message).__name__, "duplicate"))
         return fresh
 
-    async def _inbox(self, conn: AsyncConnection, ids: Sequence[str], now: datetime) -> set[str]:
+    async def _inbox(self, conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
         """Which of `ids` were not known yet; from now on they are. Waits for others that take the same.
 
         In one order, so that two who take the same ones do not wait for each other.
@@ -279,10 +279,10 @@ class Work(Generic[S]):
             return set()
         sql = f"""
             INSERT INTO {self.worker.service}.inbox (id, received_at)
-            SELECT id, :now FROM unnest(CAST(:ids AS uuid[])) AS t(id)
+            SELECT id, clock_timestamp() FROM unnest(CAST(:ids AS uuid[])) AS t(id)
             ON CONFLICT DO NOTHING RETURNING id
         """
-        rows = await conn.execute(sa.text(sql), {"ids": sorted(set(ids)), "now": now})
+        rows = await conn.execute(sa.text(sql), {"ids": sorted(set(ids))})
         return {row[0].hex for row in rows}
 
     async def _load(self, conn: AsyncConnection, fresh: Sequence[_Taken]) -> dict[str, S]:
@@ -361,7 +361,7 @@ class Work(Generic[S]):
         command_id: str,
     ) -> Decision[S] | None:
         turn.now = self._clock.now()
-        if not await self._inbox(conn, [command_id], turn.now):
+        if not await self._inbox(conn, [command_id]):
             return None
         turn.begin(await self.worker.load(conn, [key]))
         if key not in turn.states:
@@ -434,7 +434,9 @@ class Work(Generic[S]):
         if turn.decisions:
             changes = Changes(now=turn.now, states=turn.changed(), decisions=turn.decisions)
             await self.worker.save(conn, changes)
-        await self._fill_outbox(conn, [*turn.messages(), *turn.dead])
+        messages = [*turn.messages(), *turn.dead]
+        await self._fill_outbox(conn, messages)
+        turn.told = bool(messages)
 
     async def _fill_outbox(self, conn: AsyncConnection, messages: Sequence[Message]) -> None:
         if not messages:
@@ -442,9 +444,9 @@ class Work(Generic[S]):
         service = self.worker.service
         sql = f"""
             INSERT INTO {service}.outbox (topic, key, value, headers)
-            SELECT topic, key, value, CAST(headers AS jsonb)
+            SELECT topic, key, value, headers
             FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:values AS bytea[]),
-                        CAST(:headers AS text[])) WITH ORDINALITY AS t(topic, key, value, headers, n)
+                        CAST(:headers AS bytea[])) WITH ORDINALITY AS t(topic, key, value, headers, n)
             ORDER BY n
         """
         records = [to_record(message, source=service) for message in messages]
@@ -454,7 +456,7 @@ class Work(Generic[S]):
                 "topics": [r.topic for r in records],
                 "keys": [r.key for r in records],
                 "values": [r.value for r in records],
-                "headers": [json.dumps(r.headers) for r in records],
+                "headers": [_pack(r.headers) for r in records],
             },
         )
         await conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": f"leadpact_{service}_outbox"})
@@ -466,7 +468,7 @@ class Work(Generic[S]):
         for letter in turn.dead:
             self._metrics.dead_letters.labels(service, letter.reason).inc()
             log.warning("dead_letter", service=service, id=letter.id, reason=letter.reason)
-        if turn.dead or turn.decisions:
+        if turn.told:
             self._outbox_filled.set()
         for call in self._after_commit:
             call()
@@ -558,12 +560,12 @@ class Work(Generic[S]):
     # --- keeping house ---
 
     async def housekeeping(self) -> None:
-        """Forget old inbox rows, for ever."""
-        sql = sa.text(f"DELETE FROM {self.worker.service}.inbox WHERE received_at < :before")
+        """Forget old inbox rows, for ever. By the database's clock: topics keep records by real time, too."""
+        sql = sa.text(f"DELETE FROM {self.worker.service}.inbox WHERE received_at < clock_timestamp() - :keep")
         while True:
             with database_errors_are_later():
                 async with self._engine.begin() as conn:
-                    await conn.execute(sql, {"before": self._clock.now() - INBOX_KEEP})
+                    await conn.execute(sql, {"keep": INBOX_KEEP})
             await asyncio.sleep(HOUSEKEEPING_S)
 
     async def _watch(self, consumer: Consumer) -> None:
@@ -605,6 +607,7 @@ class _Turn(Generic[S]):
     dead: list[DeadLetter] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     outcomes: list[tuple[str, str]] = field(default_factory=list)
+    told: bool = False  # something is in the outbox now
 
     def begin(self, states: Mapping[str, S]) -> None:
         self.before, self.states = states, dict(states)
@@ -638,24 +641,27 @@ def _blames_message(error: Exception) -> bool:
 def to_record(message: Message, *, source: str) -> NewRecord:
     """The message as a record, with CloudEvents attributes as headers."""
     kind = type(message)
-    return NewRecord(
-        topic=events.TOPIC_OF[kind],
-        key=message.key,
-        value=events.encode(message),
-        headers=(
-            ("ce_specversion", "1.0"),
-            ("ce_id", message.id),
-            ("ce_type", f"leadpact.{kind.__name__}"),
-            ("ce_source", f"leadpact/{source}"),
-            ("ce_time", message.at.isoformat()),
-            ("content-type", "application/json"),
-        ),
+    said = ("ce_id", message.id), ("ce_time", message.at.isoformat())
+    headers = (*_headers_of(kind, source), *said)
+    return NewRecord(topic=events.TOPIC_OF[kind], key=message.key, value=events.encode(message), headers=headers)
+
+
+@cache
+def _headers_of(kind: type[Message], source: str) -> Headers:
+    return (
+        ("ce_specversion", "1.0"),
+        ("ce_type", f"leadpact.{kind.__name__}"),
+        ("ce_source", f"leadpact/{source}"),
+        ("content-type", "application/json"),
     )
 
 
 def _from_row(row: Any) -> NewRecord:
-    headers = tuple((name, value) for name, value in row.headers)
-    return NewRecord(topic=row.topic, key=row.key, value=row.value, headers=headers)
+    return NewRecord(topic=row.topic, key=row.key, value=row.value, headers=_unpack(row.headers))
+
+
+_pack: Final = msgspec.json.Encoder().encode
+_unpack: Final = msgspec.json.Decoder(Headers).decode
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
