@@ -561,7 +561,9 @@ class Work(Generic[S]):
 
     async def housekeeping(self) -> None:
         """Forget old inbox rows, for ever. By the database's clock: topics keep records by real time, too."""
-        sql = sa.text(f"DELETE FROM {self.worker.service}.inbox WHERE received_at < clock_timestamp() - :keep")
+        sql = sa.text(
+            f"DELETE FROM {self.worker.service}.inbox WHERE received_at < clock_timestamp() - CAST(:keep AS interval)"
+        )
         while True:
             with database_errors_are_later():
                 async with self._engine.begin() as conn:

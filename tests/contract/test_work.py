@@ -616,7 +616,9 @@ async def test_how_far_behind_it_is_can_be_seen(shop: Shop) -> None:
 
 async def test_old_inbox_rows_are_forgotten_and_younger_ones_kept(desk: Shop) -> None:
     await desk.work.handle(records(form(1, "a")))
-    await desk.execute(f"UPDATE {desk.schema}.inbox SET received_at = received_at - :age", age=INBOX_KEEP)
+    await desk.execute(
+        f"UPDATE {desk.schema}.inbox SET received_at = received_at - CAST(:age AS interval)", age=INBOX_KEEP
+    )
     await desk.work.handle(records(form(2, "b")))
     desk.clock.advance(INBOX_KEEP * 2)  # business time may run fast; what topics keep does not
     task = asyncio.create_task(desk.work.housekeeping())
