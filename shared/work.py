@@ -22,6 +22,7 @@ process stops. What is none of these is nobody's fault here: the task starts aga
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -625,8 +626,13 @@ class _Turn(Generic[S]):
         return [message for _, decision in self.decisions for message in decision.messages]
 
 
+_is_canonical: Final = re.compile(r"[0-9a-f]{32}\Z").match
+
+
 def _canonical(identity: str) -> str:
     """An identity as 32 hex digits, however it was written. Raises Refused (`undecodable`)."""
+    if _is_canonical(identity):
+        return identity
     try:
         return UUID(identity).hex
     except ValueError as error:

@@ -21,7 +21,7 @@ from shared.work import Facts, Work
 
 LEADS_PER_SWEEP: Final = 500
 FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
-TOGETHER_S: Final = 0.01  # wakings that come this close together are one
+TOGETHER_S: Final = 0.05  # wakings that come this close together are one
 HELD_S: Final = 0.1  # another instance or a handler holds what is due
 
 
