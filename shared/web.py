@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from shared.metrics import CommonMetrics
 
 log = Log("leadpact.web")
 
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ROLES: Final = ("sales", "marketing", "ops", "admin")
 RESTART_AFTER_S: Final = 1.0
 
@@ -87,7 +89,7 @@ class Tokens:
         for number, entry in enumerate(entries, start=1):
             digest, _, rest = entry.partition(":")
             role, _, person = rest.partition(":")
-            if len(digest) != hashlib.sha256().digest_size * 2 or role not in ROLES or not person:
+            if not _is_digest(digest) or role not in ROLES or not person:
                 raise WrongSetting(
                     "LEADPACT_TOKENS",
                     f"entry {number} must be sha256-of-token:role:person, the role one of {', '.join(ROLES)}",
@@ -108,6 +110,7 @@ class Tokens:
         return found
 
 
+_is_digest: Final = re.compile(r"[0-9a-fA-F]{64}\Z").match  # of SHA-256
 _bearer = HTTPBearer(auto_error=False)
 
 
@@ -117,7 +120,8 @@ def caller(tokens: Tokens, *roles: str) -> Any:
     def check(credentials: HTTPAuthorizationCredentials | None = Depends(_bearer)) -> Caller:
         found = tokens.find(credentials.credentials) if credentials else None
         if found is None:
-            raise Problem(401, "unauthorized", "a token is needed: Authorization: Bearer …")
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise Problem(401, "unauthorized", "a token is needed: Authorization: Bearer …", headers=headers)
         if roles and found.role not in (*roles, "admin"):
             raise Problem(403, "forbidden", f"this needs one of the roles {', '.join(roles)}")
         return found
@@ -171,7 +175,11 @@ def _answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:
-        return Problem(error.status_code, "http_error", str(error.detail)).response()
+        return Problem(error.status_code, "http_error", str(error.detail), headers=error.headers).response()
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(_: Request, error: Exception) -> Response:
+        return Problem(500, "broken", "the request could not be handled").response()
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
@@ -291,7 +299,8 @@ class _Front:
             await (door or self._app)(scope, receive, watch)
         finally:
             route = scope["path"] if door else getattr(scope.get("route"), "path", "other")
-            labels = self._metrics.request_seconds.labels(route, scope["method"], str(status))
+            method = scope["method"] if scope["method"] in METHODS else "other"  # a sender may say anything
+            labels = self._metrics.request_seconds.labels(route, method, str(status))
             labels.observe(time.perf_counter() - started)
 
 

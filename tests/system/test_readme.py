@@ -22,7 +22,9 @@ def pasted(port: int) -> str:
 
 def test_the_webhook_of_the_readme_becomes_a_hand_off(tmp_path: Path) -> None:
     with fleet(tmp_path, agreement=REPO / "deploy" / "agreement.yaml") as made:
-        done = subprocess.run(["bash", "-e", "-c", pasted(made.door)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            ["bash", "-e", "-c", pasted(made.door)], capture_output=True, text=True, timeout=60, check=False
+        )
     assert done.returncode == 0, done.stderr
     assert '{"accepted":3,"rejected":0}' in done.stdout
     assert '"grade":"B1"' in done.stdout

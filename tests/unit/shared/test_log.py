@@ -79,6 +79,12 @@ def test_of_an_exception_its_type_and_place_are_told_and_never_its_words(lines: 
     assert PERSON not in lines.lines[-1]
 
 
+def test_what_asyncio_says_of_a_lost_task_quotes_nothing(lines: _Lines) -> None:
+    logging.getLogger("leadpact.test").error(f"Task exception was never retrieved\nfuture: ValueError({PERSON!r})")
+    assert lines.last["event"] == "Task exception was never retrieved"
+    assert PERSON not in lines.lines[-1]
+
+
 def test_an_exception_that_others_log_is_treated_the_same(lines: _Lines) -> None:
     try:
         fail()

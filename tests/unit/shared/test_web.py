@@ -57,6 +57,7 @@ ERRORS: dict[str, Exception] = {
     "impossible": Refused("impossible", "not in this state"),
     "stale": Refused("stale", "somebody was faster"),
     "refused": Refused("no_agreement", "the agreement is for others"),
+    "unforeseen": ValueError(PERSON),
     "problem": Problem(413, "too_large", "too large", headers={"Retry-After": "3"}, limit=5),
 }
 
@@ -118,6 +119,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
         ("impossible", 409, "impossible", None),
         ("stale", 412, "stale", None),
         ("refused", 422, "no_agreement", None),
+        ("unforeseen", 500, "broken", None),
         ("problem", 413, "too_large", "3"),
     ],
 )
@@ -148,6 +150,7 @@ async def test_what_is_not_there_is_a_problem_too(http: httpx.AsyncClient, metho
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
+    assert ("allow" in answer.headers) is (status == 405)
 
 
 async def test_a_request_that_does_not_fit_hears_where_and_why_and_not_its_own_words(http: httpx.AsyncClient) -> None:
@@ -174,7 +177,9 @@ async def test_a_request_that_does_not_fit_hears_where_and_why_and_not_its_own_w
 )
 async def test_who_may_come_in(http: httpx.AsyncClient, path: str, token: str | None, status: int) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    assert (await http.get(path, headers=headers)).status_code == status
+    answer = await http.get(path, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
 def test_a_token_is_known_by_its_hash_alone() -> None:
