@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy.exc import DBAPIError
 
 from services.handoff import store
 from services.handoff.domain import commands
@@ -34,6 +35,16 @@ log = Log("leadpact.handoff")
 MAY_COMMAND: Final = ("sales", "ops")
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must be a time that UTC has") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class NewAttemptIn(BaseModel):
     """A contact attempt. `activity` names it where it stands, so that it counts once."""
 
@@ -41,7 +52,7 @@ class NewAttemptIn(BaseModel):
 
     channel: Channel
     outcome: Outcome = Outcome.UNKNOWN
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     note: str = Field(default="", max_length=10_000)
     duration_s: float | None = Field(default=None, ge=0)
     activity: str = Field(default="", max_length=200)
@@ -92,9 +103,12 @@ def build(parts: Parts) -> Service:
 
 
 async def _read(parts: Parts, query: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
-    with database_errors_are_later():
-        async with parts.engine.connect() as conn:
-            return await query(conn, *args, **more)
+    try:
+        with database_errors_are_later():
+            async with parts.engine.connect() as conn:
+                return await query(conn, *args, **more)
+    except DBAPIError as error:  # a number too large, a text with a zero byte
+        raise Problem(422, "invalid", f"the database cannot be asked that: {type(error).__name__}") from error
 
 
 def _router(parts: Parts, work: Work[Lead]) -> APIRouter:
@@ -112,7 +126,7 @@ def _queries(router: APIRouter, parts: Parts) -> None:
         state: State | None = None,
         team: str | None = None,
         owner: str | None = None,
-        due_before: AwareDatetime | None = None,
+        due_before: Moment | None = None,
         after: str = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
@@ -145,22 +159,32 @@ async def _known(parts: Parts, lead: str) -> Lead:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A command as it was asked for. With a key that was heard before it is not done again."""
+    """A command as it was asked for. With a key that was heard before it is not done again.
+
+    A key is that of one person for one command on one lead: what others or other commands call
+    by the same name is something else.
+    """
 
     lead: str
+    path: str
     by: Caller
     key: str | None
     response: Response
+
+    @property
+    def id(self) -> str:
+        return identity("command", self.path, self.by.person, self.key or secrets.token_hex(16))
 
 
 def _asked(tokens: Tokens) -> Any:
     def asked(
         lead: str,
+        request: Request,
         response: Response,
         by: Caller = caller(tokens, *MAY_COMMAND),
         key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)] = None,
     ) -> Asked:
-        return Asked(lead=lead, by=by, key=key, response=response)
+        return Asked(lead=lead, path=request.scope["path"], by=by, key=key, response=response)
 
     return Depends(asked)
 
@@ -207,8 +231,7 @@ async def _command(
     parts: Parts, work: Work[Lead], asked: Asked, decide: Callable[..., HandoffDecision]
 ) -> dict[str, Any]:
     """Do it once, and show the lead as it then stands."""
-    key = asked.key or secrets.token_hex(16)
-    command = Command(id=identity("command", asked.lead, key), person=asked.by.person)
+    command = Command(id=asked.id, person=asked.by.person)
 
     def handle(state: Lead, facts: Facts[Lead]) -> HandoffDecision:
         return decided(decide)(state, command, facts)

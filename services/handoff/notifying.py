@@ -29,7 +29,8 @@ from shared.log import Log
 log = Log("leadpact.handoff")
 
 AT_ONCE: Final = 20
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 10.0  # of each step: a receiver that drips its answer can take many
+TRY_S: Final = 30.0  # of all steps together
 LEASE: Final = timedelta(seconds=60)  # longer than a try can take
 FIRST_RETRY: Final = timedelta(seconds=5)
 LONGEST_RETRY: Final = timedelta(hours=1)
@@ -87,8 +88,9 @@ class Notifying:
 
     async def _try(self, client: httpx.AsyncClient, pending: Pending) -> str:
         try:
-            answer = await client.post(self._url, content=pending.body, headers=self._headers(pending))
-        except NO_ANSWER:
+            async with asyncio.timeout(TRY_S):
+                answer = await client.post(self._url, content=pending.body, headers=self._headers(pending))
+        except (*NO_ANSWER, TimeoutError):
             status = 0
         else:
             status = answer.status_code

@@ -132,18 +132,26 @@ async def count_by_state(conn: AsyncConnection) -> dict[str, int]:
 # --- clocks ---
 
 
-async def claim_due(conn: AsyncConnection, now: datetime, limit: int) -> dict[str, Lead]:
+async def claim_due(conn: AsyncConnection, now: datetime, limit: int) -> dict[str, Lead | None]:
     """Leads with a clock that is due, longest first, locked; what others hold is left to them (clocks_next).
 
     Never waits, so it cannot deadlock with those who lock in the order of keys. The document is
-    read under the lock: a clock that another has just fired is not due in it.
+    read under the lock: a clock that another has just fired is not due in it. None: it cannot be read.
     """
     sql = """
         SELECT l.lead, l.document FROM handoff.clocks c JOIN handoff.leads l ON l.lead = c.lead
         WHERE c.next_at <= :now ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l SKIP LOCKED
     """
     rows = await conn.execute(sa.text(sql), {"now": now, "limit": limit})
-    return {row.lead: _decoder.decode(row.document) for row in rows}
+    return {row.lead: _readable(row.document) for row in rows}
+
+
+def _readable(document: bytes) -> Lead | None:
+    """None for what another version wrote and this one does not understand: the clocks of all others go on."""
+    try:
+        return _decoder.decode(document)
+    except msgspec.MsgspecError:
+        return None
 
 
 async def next_due(conn: AsyncConnection) -> datetime | None:

@@ -17,7 +17,10 @@ from services.handoff.waiting import wait_for
 from services.handoff.worker import due
 from shared.clock import Clock
 from shared.database import database_errors_are_later, listening
+from shared.log import Log
 from shared.work import Facts, Work
+
+log = Log("leadpact.handoff")
 
 LEADS_PER_SWEEP: Final = 500
 FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
@@ -34,6 +37,7 @@ class Ticking:
         self._clock = clock
         self._metrics = metrics
         self._changed = asyncio.Event()
+        self._unreadable = 0
         work.after_commit(self._changed.set)
 
     async def run(self) -> None:
@@ -56,7 +60,7 @@ class Ticking:
             moments.extend(fired)
             return decision
 
-        if not await self._work.sweep(_claim, decide, tenant_of=lambda lead: lead.rpartition(":")[0]):
+        if not await self._work.sweep(self._claim, decide, tenant_of=lambda lead: lead.rpartition(":")[0]):
             moments.clear()  # nothing of it was committed
         now = self._clock.now()
         for moment in moments:
@@ -64,6 +68,16 @@ class Ticking:
         self._metrics.sweeps.labels("fired" if moments else "nothing").inc()
         self._metrics.fired.inc(len(moments))
         return len(moments)
+
+    async def _claim(self, conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
+        """What is due and can be read; of what cannot, say once that it is left as it is."""
+        found = await store.claim_due(conn, now, LEADS_PER_SWEEP)
+        leads = {key: lead for key, lead in found.items() if lead is not None}
+        unreadable = len(found) - len(leads)
+        if unreadable > self._unreadable:
+            log.error("leads_unreadable", leads=unreadable)
+        self._unreadable = unreadable
+        return leads
 
     async def _next_due(self) -> datetime | None:
         async with self._engine.connect() as conn:
@@ -75,7 +89,3 @@ class Ticking:
             await asyncio.sleep(HELD_S)
             return
         await wait_for(self._changed, self._clock, moment, at_most_s=FALLBACK_S)
-
-
-async def _claim(conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
-    return await store.claim_due(conn, now, LEADS_PER_SWEEP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -65,17 +65,21 @@ def _saver(wall: Clock, *, notify: bool) -> Callable[[AsyncConnection, Changes[L
     async def save(conn: AsyncConnection, changes: Changes[Lead]) -> None:
         told = [m for _, d in changes.decisions for m in d.messages if isinstance(m, HandoffMessage)]
         await store.save_leads(conn, changes.states, changes.now)
-        if not told:
-            return
-        await store.save_clocks(conn, changes.states, told)
-        await store.add_to_timeline(conn, told)
-        erased = [lead for lead, state in changes.states.items() if state.gone]
-        await store.forget(conn, erased)
+        if told:
+            await store.save_clocks(conn, changes.states, told)
+            await store.add_to_timeline(conn, told)
+        gone = {lead for lead, state in changes.states.items() if state.gone}
+        await store.forget(conn, sorted(gone))
         if notify:
-            found = [n for _, d in changes.decisions for n in _notices_of(d) if n.lead not in set(erased)]
+            found = [n for _, d in changes.decisions for n in _notices_of(d) if _may_be_told(n, gone)]
             await store.add_notifications(conn, found, wall.now())
 
     return save
+
+
+def _may_be_told(notice: Notice, gone: Set[str]) -> bool:
+    """Of a lead that is gone by the end of the transaction, only that it was erased."""
+    return notice.lead not in gone or notice.kind == events.LeadErased.__name__
 
 
 def _notices_of(decision: Decision[Lead]) -> tuple[Notice, ...]:

@@ -33,7 +33,7 @@ AGREEMENT = load(Path(__file__).parents[2] / "deploy" / "agreement.yaml")
 URGENT = AGREEMENT.follow_up.first_touch_for(priority="urgent", fit_grade="B")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EMAIL = "ada@example.test"
-TOKENS = [Tokens.entry(role, role=role, person=f"a {role} person") for role in ("sales", "marketing")]
+TOKENS = [Tokens.entry(role, role=role, person=f"a {role} person") for role in ("sales", "marketing", "admin")]
 TABLES = ("leads", "clocks", "timeline", "notifications", "inbox", "outbox")
 
 

@@ -102,6 +102,20 @@ async def test_a_lead_that_a_handler_holds_is_left_alone_and_the_others_fire(des
     assert await everything(desk) == WARNINGS_AND_BREACH
 
 
+async def test_a_lead_that_cannot_be_read_holds_up_no_other_and_is_said_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.hears(demo(1), demo(2))
+    async with desk.engine.begin() as conn:
+        newer = sa.text("UPDATE handoff.leads SET document = CAST(:what AS bytea) WHERE lead = :lead")
+        await conn.execute(newer, {"what": b'{"state":"of a later version"}', "lead": name(1)})
+    desk.clock.advance(DAY)
+    assert await everything(desk) == WARNINGS_AND_BREACH
+    await desk.ticking.sweep()
+    assert "ClockBreached" in await desk.kinds(2)
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["leads_unreadable"]
+
+
 async def test_a_touch_ends_the_clock_s_row_and_starts_the_next(desk: Desk) -> None:
     await desk.hears(demo(1))
     desk.clock.advance(URGENT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timezone
 from typing import Any
 
 import httpx
@@ -126,6 +127,17 @@ async def test_an_erased_lead_leaves_nothing_of_the_person_in_any_table(desk: De
     assert (await desk.kinds(1))[-1] == "LeadErased"
 
 
+async def test_a_merge_of_which_nothing_is_told_leaves_nothing_of_the_person_that_is_no_more(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    await desk.hears(demo(2))
+    await api.post(f"/leads/{name(2)}/reject", json={"reason": REASON})
+    assert [text for (text,) in await desk.rows("SELECT body::text FROM handoff.timeline") if EMAIL in text]
+    await desk.hears(ContactsMerged(id=identity("m"), tenant=TENANT, at=NOW, lead=name(1), merged=(name(2),)))
+    await desk.hears(ContactErased(id=identity("e"), tenant=TENANT, at=NOW, lead=name(1), privacy=True))
+    assert not [text for (text,) in await desk.rows("SELECT body::text FROM handoff.timeline") if EMAIL in text]
+
+
 # --- the API ---
 
 
@@ -152,6 +164,24 @@ async def test_a_command_is_done_once_however_often_it_is_sent(desk: Desk, api: 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[1].headers["Idempotent-Replayed"] == "true"
     assert len(answers[1].json()["attempts"]) == 1
+
+
+async def test_a_key_is_that_of_one_person_for_one_command(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(demo(1))
+    key = {"Idempotency-Key": "1"}
+    for command in ("accept", "attempts"):
+        await api.post(f"/leads/{name(1)}/{command}", headers=key, json={"channel": "phone"})
+    admin = key | {"Authorization": "Bearer admin"}
+    answer = await api.post(f"/leads/{name(1)}/attempts", headers=admin, json={"channel": "phone"})
+    assert len(answer.json()["attempts"]) == 2
+
+
+async def test_a_time_told_in_another_zone_is_kept_in_utc(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(demo(1))
+    there = NOW.astimezone(timezone(2 * HOUR)).isoformat()
+    await api.post(f"/leads/{name(1)}/attempts", json={"channel": "phone", "at": there})
+    messages = (await api.get(f"/leads/{name(1)}/timeline")).json()["messages"]
+    assert [m["at"] for m in messages if m["type"] == "AttemptRecorded"] == ["2026-03-02T09:00:00Z"]
 
 
 async def test_an_impossible_command_is_a_conflict_that_says_what_is_possible(
@@ -183,6 +213,23 @@ async def test_a_wrong_command_is_refused_and_changes_nothing(
     assert (await api.post(f"/leads/{path}", json=body)).status_code == status
     assert len(await desk.kinds(1)) == 3
     assert await desk.count("leads") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/leads", {"owner": "\x00"}),
+        ("/leads", {"due_before": "0001-01-01T00:00:00+23:00"}),
+        ("/leads/%00", {}),
+        (f"/leads/{name(1)}/timeline", {"after": 2**64}),
+    ],
+)
+async def test_a_question_that_the_database_cannot_be_asked_is_a_problem_of_who_asks(
+    api: httpx.AsyncClient, path: str, asked: dict[str, Any]
+) -> None:
+    answer = await api.get(path, params=asked)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_without_a_token_or_with_another_role_nothing_is_done(desk: Desk, api: httpx.AsyncClient) -> None:

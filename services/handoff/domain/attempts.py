@@ -60,7 +60,7 @@ def _attempt(message: ActivityLogged, at: datetime) -> Attempt:
 
 def _correct(draft: Draft, known: Attempt, message: ActivityLogged, at: datetime) -> None:
     """The CRM changed its mind about an attempt that was counted: it counts once, by its newest outcome."""
-    if message.seen_at <= known.seen_at or message.outcome is known.outcome:
+    if message.seen_at <= known.seen_at:
         return
     corrected = replace(known, outcome=message.outcome, seen_at=message.seen_at)
     attempts = tuple(corrected if one is known else one for one in draft.lead.attempts)

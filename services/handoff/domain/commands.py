@@ -92,7 +92,8 @@ def attempt(new: NewAttempt) -> Callable[..., HandoffDecision]:
     """Count it, once for each `activity`; the time of the act is within the episode and not in the future."""
 
     def handle(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
-        at = min(new.at or now, now)
+        # An act told without a time is after the hand-off, also by a machine whose clock is behind.
+        at = min(new.at, now) if new.at is not None else max(now, lead.handed_off_at or now)
         if new.at is not None and new.at > now + SKEW:
             raise Refused("in_the_future", "at must not be in the future")
         if lead.handed_off_at is not None and at < lead.handed_off_at:

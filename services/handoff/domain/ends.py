@@ -52,13 +52,28 @@ def _inherit(survivor: Draft, others: list[Lead], now: datetime) -> None:
     deals = {name: deal for other in others for name, deal in other.deals.items()}
     if deals:
         survivor.change(deals={**deals, **survivor.lead.deals})
-    living = [other for other in others if other.state in _FURTHER]
-    if survivor.lead.state in WITH_MARKETING and living:
+    if survivor.lead.state not in WITH_MARKETING:
+        return
+    if living := [other for other in others if other.state in _FURTHER]:
         _adopt(survivor, max(living, key=lambda other: _FURTHER.index(other.state)), now)
+    else:
+        _rest(survivor, others)
+
+
+def _rest(survivor: Draft, others: list[Lead]) -> None:
+    """What ended for one of them ended for the survivor: forms from before are spent, the longest cool-down goes on."""
+    all_of_them = (survivor.lead, *others)
+    survivor.change(
+        ended_at=max((one.ended_at for one in all_of_them if one.ended_at), default=None),
+        cool_down_until=max((one.cool_down_until for one in all_of_them if one.cool_down_until), default=None),
+    )
 
 
 def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
-    """Go on with `other`'s episode as the survivor's next; what was in time there stays due when it was."""
+    """Go on with `other`'s episode as the survivor's next; each clock stays due when it was.
+
+    What was overdue there is breached here once more: else nobody would owe it any longer.
+    """
     survivor.change(
         episode=survivor.lead.episode + 1,
         state=other.state,
@@ -75,8 +90,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
     )
     survivor.tell(LeadAssigned, at=now)
     for clock in other.clocks:
-        if not clock.overdue:
-            _restart(survivor, clock)
+        _restart(survivor, clock)
 
 
 def _restart(survivor: Draft, clock: Clock) -> None:

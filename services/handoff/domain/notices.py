@@ -53,9 +53,10 @@ class Notice:
 
 
 def notices(messages: Sequence[HandoffMessage], lead: Lead, agreement: Agreement) -> tuple[Notice, ...]:
-    """What a decision's messages give cause to tell."""
+    """What a decision's messages give cause to tell; of a lead that is gone only that it was erased."""
     wanted = {word for rule in agreement.handoff.notify if WEBHOOK in rule.by for word in rule.on}
-    return tuple(_notice(m, messages) for m in messages if WORDS.get(type(m)) in wanted and not lead.gone)
+    told = [m for m in messages if not lead.gone or isinstance(m, LeadErased)]
+    return tuple(_notice(m, messages) for m in told if WORDS.get(type(m)) in wanted)
 
 
 def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Notice:

@@ -66,6 +66,8 @@ def reach(state: LeadState, stage: str, at: datetime) -> Counted:
 
     So no conversion exceeds 1, also when Sales opens a deal without a word about the stages between.
     """
+    if state.gone:
+        return Counted(state=state)
     passed = STAGES[: STAGES.index(stage) + 1]
     new = {one: at for one in passed if one not in state.stages}
     if not new:
@@ -76,7 +78,7 @@ def reach(state: LeadState, stage: str, at: datetime) -> Counted:
 
 def contact_changed(state: LeadState, message: ContactChanged, terms: Terms) -> Counted:
     values = {value.name: value.value or "" for value in message.values}
-    if SOURCE_PROPERTY in values and state.source == UNKNOWN:
+    if SOURCE_PROPERTY in values and state.source == UNKNOWN and not state.gone:
         found = source_of(values[SOURCE_PROPERTY])
         state = state if found == UNKNOWN else replace(state, source=found)
     if _is_lead(terms, Subject(properties=values), otherwise=bool(values.get(EMAIL_PROPERTY))):
@@ -231,25 +233,30 @@ def _without(state: LeadState, clock_id: str) -> LeadState:
 def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadState]) -> Counted:
     """The survivor has reached what any of them had, so that nothing counts again.
 
-    What was counted stays counted. Running clocks stay where they are until hand-off ends them.
+    What was counted stays counted. Running clocks stay where they are until hand-off ends them. Who
+    was never handed off goes on with the hand-off of another, and so with its first touch.
     """
+    parted = {lead: LeadState(clocks=other.clocks, gone=True) for lead, other in others.items()}
+    if state.gone:
+        return Counted(state=state, others=parted)
     stages, source = dict(state.stages), state.source
+    untouched = [other.untouched for other in others.values() if other.untouched and not state.episode]
     for other in others.values():
         source = other.source if source == UNKNOWN else source
         for stage, at in other.stages.items():
             stages[stage] = min(at, stages.get(stage, at))
     return Counted(
-        state=replace(state, stages=stages, source=source),
-        others={lead: LeadState(clocks=other.clocks) for lead, other in others.items()},
+        state=replace(state, stages=stages, source=source, untouched=state.untouched or next(iter(untouched), None)),
+        others=parted,
     )
 
 
 def contact_erased(state: LeadState) -> Counted:
     """Forget the lead; what was counted names nobody and stays. Hand-off still ends its clocks."""
-    return Counted(state=LeadState(clocks=state.clocks))
+    return Counted(state=LeadState(clocks=state.clocks, gone=True))
 
 
 def lead_erased(state: LeadState) -> Counted:
     """Forget the rest; a clock that nobody ended is no longer shown."""
     tallies = tuple(tally for clock in state.clocks.values() for tally in _gauges(clock, None))
-    return Counted(state=LeadState(), tallies=tallies)
+    return Counted(state=LeadState(gone=True), tallies=tallies)

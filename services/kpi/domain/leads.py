@@ -34,13 +34,18 @@ class Untouched:
 
 @dataclass(frozen=True, kw_only=True)
 class LeadState:
-    """One lead. `stages` has the first time that each was reached."""
+    """One lead. `stages` has the first time that each was reached.
+
+    `gone`: merged away or erased. It stays known as that, because what the other topics still say
+    of it may be read later, and would count its stages again.
+    """
 
     source: str = UNKNOWN
     stages: dict[str, datetime] = field(default_factory=dict)
     episode: int = 0
     untouched: Untouched | None = None
     clocks: dict[str, RunningClock] = field(default_factory=dict)
+    gone: bool = False
 
     @property
     def empty(self) -> bool:

@@ -199,6 +199,19 @@ def test_a_call_corrected_to_connected_stops_the_chase() -> None:
     assert story.lead.clocks == ()
 
 
+def test_of_two_corrections_out_of_order_the_newest_holds() -> None:
+    story = handed_off().after(HOUR).activity(Outcome.NO_ANSWER, activity="call:1")
+    story.after(2 * HOUR).activity(Outcome.NO_ANSWER, activity="call:1")
+    story.after(-HOUR).activity(Outcome.CONNECTED, activity="call:1")
+    assert story.lead.attempts[0].outcome is Outcome.NO_ANSWER
+    assert not story.lead.replied
+
+
+def test_an_attempt_reported_now_is_in_the_episode_though_another_machine_s_clock_is_ahead() -> None:
+    story = handed_off().after(timedelta(milliseconds=-200)).reports()
+    assert story.only(AttemptRecorded).at == START
+
+
 def test_an_attempt_can_be_reported_by_hand_and_accepts_the_lead() -> None:
     story = handed_off().after(SECOND).reports(note="left a message")
     assert story.only(LeadAccepted).actor == "ana"
@@ -368,6 +381,30 @@ def test_an_erased_lead_keeps_nothing_of_the_person_and_starts_nothing_again() -
     assert story.lead.attempts == ()
     assert story.asks_for_a_demo().told == []
     assert story.erased().told == []
+
+
+def test_a_lead_that_was_overdue_when_it_was_merged_away_stays_owed() -> None:
+    survivor, other = Story(900).scored(), handed_off(902).after(HOUR).clocks_fire()
+    assert other.only(ClockBreached)
+    survivor.at(other.now).merged_with(other).clocks_fire()
+    assert survivor.lead.next_due == START + URGENT
+    assert survivor.only(ClockBreached).at == START + URGENT
+    assert survivor.heard(ClockWarned) == []
+    assert every_version_once(survivor)
+
+
+def test_a_survivor_is_not_handed_off_for_what_the_merged_lead_was_already_chased_for() -> None:
+    survivor, other = Story(900).scored(), handed_off(902).send_back("not_now")
+    survivor.at(other.now + DAY).merged_with(other)
+    survivor.forms = other.forms  # the survivor's next score has them all
+    assert survivor.after(100 * DAY).scored().told == []
+
+
+def test_the_cool_down_of_a_merged_lead_goes_on_with_the_survivor() -> None:
+    survivor, other = Story(900).scored(), handed_off(902).send_back("not_now")
+    survivor.at(other.now + DAY).merged_with(other)
+    assert survivor.scored(grade="A1").told == []
+    assert survivor.asks_for_a_demo().only(LeadHandedOff)
 
 
 # --- notifications ---

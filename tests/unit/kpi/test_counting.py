@@ -177,13 +177,37 @@ def test_a_merge_counts_nothing_and_keeps_every_milestone() -> None:
     assert counted.tallies == ()
     assert counted.state.stages == one.stages
     assert counted.state.source == "OFFLINE"
-    assert counted.others[LEAD].empty
+    assert counted.others[LEAD] == LeadState(gone=True)
 
 
 def test_an_erased_contact_is_forgotten_and_its_clocks_wait_for_hand_off_to_end_them() -> None:
     started = counting.clock_started(LeadState(source="OFFLINE"), about(events.ClockStarted), TERMS)
     forgotten = counting.contact_erased(started.state)
-    assert forgotten.state == LeadState(clocks=started.state.clocks)
+    assert forgotten.state == LeadState(clocks=started.state.clocks, gone=True)
     gone = counting.lead_erased(forgotten.state)
     assert gone.tallies == ((CLOCKS_OPEN, ("first_touch", "inbound", "urgent"), -1.0),)
-    assert gone.state.empty
+    assert gone.state == LeadState(gone=True)
+
+
+def test_what_is_heard_of_an_erased_lead_afterwards_from_another_topic_is_not_counted_again() -> None:
+    lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
+    for gone in (counting.contact_erased(lead), counting.lead_erased(lead)):
+        assert not stages(counting.lead_scored(gone.state, scored("A1"), TERMS))
+        assert counting.contact_changed(gone.state, contact(hs_analytics_source="OFFLINE"), TERMS).state is gone.state
+
+
+def test_what_is_heard_of_a_merged_lead_afterwards_from_another_topic_is_not_counted_again() -> None:
+    lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
+    gone = counting.merged(LeadState(), merge(), {LEAD: lead}).others[LEAD]
+    assert [metric for metric, _, _ in counting.handed_off(gone, handed_off(), TERMS).tallies] == [HANDOFFS]
+
+
+def test_a_survivor_that_was_never_handed_off_goes_on_with_the_first_touch_of_the_merged_lead() -> None:
+    waits = counting.handed_off(LeadState(), handed_off(), TERMS).state
+    touched = counting.attempt_recorded(waits, attempt(), TERMS).state
+    assert counting.merged(LeadState(), merge(), {LEAD: waits}).state.untouched == waits.untouched
+    assert counting.merged(touched, merge(), {LEAD: waits}).state.untouched is None
+
+
+def merge() -> events.ContactsMerged:
+    return about(events.ContactsMerged, lead="hubspot:1:8", merged=(LEAD,))
