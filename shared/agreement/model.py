@@ -35,6 +35,7 @@ BASIC_PROPERTIES: Final = frozenset(
         *("hs_analytics_source", "hubspot_owner_id"),
     )
 )
+LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip, and would run out of calendar
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -51,7 +52,10 @@ def _duration(value: Any) -> Any:
     match = re.fullmatch(r"(\d{1,6})\s*([smhdw])", str(value))
     if match is None:
         raise _wrong("must be a duration, as 30m, 4h, 1d or 2w")
-    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    duration = timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    if duration > LONGEST:
+        raise _wrong(f"must not be longer than {LONGEST.days}d")
+    return duration
 
 
 def _share(value: Any) -> Any:
@@ -401,6 +405,8 @@ class FollowUp(Part):
             raise _wrong("has a later step without `after`")
         if any(not 0 < share < 1 for share in self.warn_at):
             raise _wrong("must warn between 0% and 100%")
+        if len(set(self.warn_at)) < len(self.warn_at):
+            raise _wrong("must warn at each share once")
         if sum(rule.attempts is not None for rule in self.return_when) > 1:
             raise _wrong("has two ways back for exhausted attempts")
         return self

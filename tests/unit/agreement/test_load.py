@@ -75,6 +75,9 @@ def test_norway_stays_norway(write: Write) -> None:
 # --- typical mistakes: what is written, at which key, where exactly (at the mark ^), and what is said ---
 
 MISTAKES: dict[str, tuple[str, str, str, str]] = {
+    "a duration that is a slip": (
+        "wait_for_reply: 3d", "wait_for_reply: ^999999w", "follow_up.wait_for_reply", "must not be longer than 3660d",
+    ),
     "a part that is not spelt right": (
         "follow_up:", "^folow_up:", "folow_up", "is not known; did you mean follow_up?",
     ),
@@ -164,6 +167,11 @@ def test_a_mistake_is_told_by_file_line_column_key_and_remedy(write: Write, mist
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     assert (found[0].line, found[0].column) == (line, column)
     assert str(found[0]).startswith(f"{path}:{line}:{column}: {key}")
+
+
+def test_nobody_is_warned_twice_at_once(write: Write) -> None:
+    (problem,) = check(write(changed("warn_at: [50%, 80%]", "warn_at: [50%, 50%]")))
+    assert (problem.key, problem.text) == ("follow_up", "must warn at each share once")
 
 
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file(write: Write) -> None:
