@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +15,7 @@ from services.kpi.domain.leads import LeadState
 from services.kpi.domain.tallies import Tally
 from services.kpi.domain.terms import Terms
 from shared import events
-from shared.agreement import Agreement
+from shared.agreement.model import by_version
 from shared.events import ContactsMerged, Message, Topic
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
@@ -28,22 +27,7 @@ class KpiDecision(Decision[LeadState]):
     tallies: tuple[Tally, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class _ByVersion:
-    """An agreement as a key: its version says what it says."""
-
-    agreement: Agreement
-
-    def __hash__(self) -> int:
-        return hash(self.agreement.version)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByVersion) and other.agreement.version == self.agreement.version
-
-
-@lru_cache(maxsize=1000)
-def _terms(agreement: _ByVersion) -> Terms:
-    return Terms.of(agreement.agreement)
+_terms: Final = by_version(Terms.of)
 
 
 def _decision(counted: Counted) -> KpiDecision:
@@ -52,7 +36,7 @@ def _decision(counted: Counted) -> KpiDecision:
 
 def _by_terms(count: Callable[[LeadState, Any, Terms], Counted]) -> Handler[LeadState]:
     def handle(state: LeadState, message: Any, facts: Facts[LeadState]) -> KpiDecision:
-        return _decision(count(state, message, _terms(_ByVersion(facts.agreement))))
+        return _decision(count(state, message, _terms(facts.agreement)))
 
     return handle
 

@@ -9,11 +9,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
@@ -21,6 +21,8 @@ from pydantic_core import PydanticCustomError
 
 from shared.agreement.conditions import PROPERTY_NAME, Condition, Path
 from shared.events import Channel
+
+T = TypeVar("T")
 
 FIT_GRADES: Final = ("A", "B", "C", "D")
 INTEREST_LEVELS: Final = ("1", "2", "3", "4")
@@ -36,6 +38,7 @@ BASIC_PROPERTIES: Final = frozenset(
     )
 )
 LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip, and would run out of calendar
+VERSIONS_KEPT: Final = 1000  # of what is made of agreements: one for each tenant
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -515,3 +518,17 @@ def _conditions(value: Any, at: Path) -> Iterator[tuple[Path, Condition]]:
     elif isinstance(value, tuple):
         for n, one in enumerate(value):
             yield from _conditions(one, (*at, n))
+
+
+def by_version(make: Callable[[Agreement], T]) -> Callable[[Agreement], T]:
+    """`make`, called once for each version of an agreement: what it says is what makes it the same."""
+    made: dict[str, T] = {}
+
+    def once(agreement: Agreement) -> T:
+        if agreement.version not in made:
+            if len(made) >= VERSIONS_KEPT:
+                made.clear()
+            made[agreement.version] = make(agreement)
+        return made[agreement.version]
+
+    return once

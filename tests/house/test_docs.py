@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from shared.settings import Settings
-from tests.house.code import ROOT, SERVICES, dotted, functions, imported, modules, name_of, python_files, texts, tree_of
+from tests.house import compose
+from tests.house.code import ROOT, SERVICES, dotted, functions, imported, name_of, python_files, texts, tree_of
 from tests.house.test_monitoring import metrics_in_code, named_in, rules
 
 # Pages that the project must have.
@@ -73,20 +73,7 @@ def test_the_page_is_there(page: Path) -> None:
 
 def settings() -> set[str]:
     """Every key that a class of settings reads."""
-    for module in modules():
-        if module.endswith("settings"):
-            imported(module)
-    return {key for kind in _kinds(Settings) for field in kind.__dataclass_fields__.values() if (key := _key(field))}
-
-
-def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
-    yield kind
-    for more in kind.__subclasses__():
-        yield from _kinds(more)
-
-
-def _key(field: object) -> str:
-    return str(getattr(field, "metadata").get("key", ""))  # noqa: B009
+    return set(compose.settings())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

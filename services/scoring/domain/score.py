@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from typing import Final
@@ -14,6 +13,7 @@ from services.scoring.domain.interest import InterestScore, Judge
 from services.scoring.domain.lead import Lead, Told
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
+from shared.agreement.model import by_version
 from shared.events import LeadMessage, LeadScored, Submission, identity
 
 TOLD_FORMS: Final = 20
@@ -113,27 +113,7 @@ def _subject(lead: Lead) -> Subject:
     return Subject(properties={name: known.value for name, known in lead.properties.items()})
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _ByVersion:
-    """An agreement as a key: its version says what it says."""
-
-    agreement: Agreement
-
-    def __hash__(self) -> int:
-        return hash(self.agreement.version)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByVersion) and other.agreement.version == self.agreement.version
-
-
-@lru_cache(maxsize=1000)
-def _scorer(agreement: _ByVersion) -> Scorer:
-    return Scorer(agreement.agreement)
-
-
-def scorer_of(agreement: Agreement) -> Scorer:
-    """The agreement's Scorer, made once."""
-    return _scorer(_ByVersion(agreement))
+scorer_of: Final = by_version(Scorer)  # an agreement's Scorer, made once
 
 
 def in_words(score: Score) -> str:
