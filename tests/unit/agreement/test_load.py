@@ -67,7 +67,7 @@ def test_hand_off_is_told_what_its_conditions_and_its_information_need() -> None
 
 
 def test_norway_stays_norway(write: Write) -> None:
-    agreement = load(write(changed("country: {in: [DE, AT, CH]}", "country: NO")))
+    agreement = load(write(changed("country: {in: [Germany, Austria, Switzerland, DE, AT, CH]}", "country: NO")))
     assert agreement.handoff.route[1].when is not None
     assert agreement.handoff.route[1].when.source == {"country": "NO"}
 
@@ -110,7 +110,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "is not a test; did you mean between?",
     ),
     "a list where a value is expected": (
-        "{country: {in: [DE, AT, CH]}}", "{^country: [DE, AT, CH]}", "handoff.route[1].when.country",
+        "{country: {in: [Germany, Austria, Switzerland, DE, AT, CH]}}", "{^country: [Germany, Austria, Switzerland, DE, AT, CH]}", "handoff.route[1].when.country",  # noqa: E501
         "for a list write {in: […]}",
     ),
     "a grade that there is not": (
