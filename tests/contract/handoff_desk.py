@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,7 +22,7 @@ from shared.agreement import Agreements, load
 from shared.bus import Record
 from shared.bus.embedded import EmbeddedBus
 from shared.clock import Clock, ManualClock
-from shared.database import make_engine
+from shared.database import make_engine, migrate
 from shared.events import ActivityLogged, Channel, Direction, LeadScored, Message, Outcome, Submission, identity
 from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens
@@ -155,3 +156,25 @@ class Desk:
     async def close(self) -> None:
         await self.parts.bus.close()
         await self.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def uri(postgres: str) -> str:
+    migrate(postgres, "handoff")
+    return postgres
+
+
+@pytest.fixture
+async def desk(uri: str) -> AsyncIterator[Desk]:
+    desk = Desk(uri, ManualClock(NOW))
+    await desk.empty()
+    yield desk
+    await desk.close()
+
+
+@pytest.fixture
+async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
+    """A second instance on the same database and the same time."""
+    other = Desk(uri, desk.clock)
+    yield other
+    await other.close()

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.handoff import store
-from shared.clock import ManualClock
-from shared.database import migrate
-from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, name
+from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, desk, name, other, uri
+
+__all__ = ["desk", "other", "uri"]
 
 WARNINGS_AND_BREACH = 3
 SOON_S = 4.0  # less than the fallback
-
-
-@pytest.fixture(scope="module")
-def uri(postgres: str) -> str:
-    migrate(postgres, "handoff")
-    return postgres
-
-
-@pytest.fixture
-async def desk(uri: str) -> AsyncIterator[Desk]:
-    desk = Desk(uri, ManualClock(NOW))
-    await desk.empty()
-    yield desk
-    await desk.close()
-
-
-@pytest.fixture
-async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
-    other = Desk(uri, desk.clock)
-    yield other
-    await other.close()
 
 
 async def everything(desk: Desk) -> int:

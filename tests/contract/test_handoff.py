@@ -11,8 +11,6 @@ import httpx
 import pytest
 
 from services.handoff.app import build
-from shared.clock import ManualClock
-from shared.database import migrate
 from shared.events import ContactErased, ContactsMerged, identity
 from shared.web import create_app
 from tests.contract.handoff_desk import (
@@ -26,34 +24,17 @@ from tests.contract.handoff_desk import (
     Desk,
     call,
     demo,
+    desk,
     name,
+    other,
     records,
+    uri,
 )
+
+__all__ = ["desk", "other", "uri"]
 
 SALES = {"Authorization": "Bearer sales"}
 REASON = AGREEMENT.follow_up.reasons[0]
-
-
-@pytest.fixture(scope="module")
-def uri(postgres: str) -> str:
-    migrate(postgres, "handoff")
-    return postgres
-
-
-@pytest.fixture
-async def desk(uri: str) -> AsyncIterator[Desk]:
-    desk = Desk(uri, ManualClock(NOW))
-    await desk.empty()
-    yield desk
-    await desk.close()
-
-
-@pytest.fixture
-async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
-    """A second instance on the same database and the same time."""
-    other = Desk(uri, desk.clock)
-    yield other
-    await other.close()
 
 
 @pytest.fixture
