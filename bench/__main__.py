@@ -1,9 +1,10 @@
 """`make bench`: each figure is a ratio to a ceiling measured in the same run, because machines are noisy.
 
     python -m bench                 everything, a few minutes
-    python -m bench door pipeline   only these: door, pipeline, clocks, memory
+    python -m bench door pipeline   only these: door, pipeline, clocks, memory, calendars
 
-Needs the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as docs/performance.md has it.
+All but calendars need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
+docs/performance.md has it.
 """
 
 # ruff: noqa: S603, T201  (a script: it runs our own commands, and prints)
@@ -33,7 +34,7 @@ import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench import bare
+from bench import bare, calendars
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
 from services.ingest.domain.door import normalise
@@ -51,7 +52,7 @@ LEADS, EVENTS_A_LEAD = 2_000, 10
 DEMO = ("recent_conversion_event_name", "Landing: demo-request")
 CLOCKS = (1_000, 100_000, 1_000_000)
 LOOKS = 400
-AIMS = {"door": "≥ 0.7", "pipeline": "≥ 0.3", "clocks": "≤ 1.5", "memory": "≤ 150 MB"}
+AIMS = {"door": "≥ 0.7", "pipeline": "≥ 0.3", "clocks": "≤ 1.5", "memory": "≤ 150 MB", "calendars": "≥ 100,000"}
 
 
 @dataclass
@@ -350,20 +351,42 @@ def _wait_until_caught_up(port: int) -> None:
     raise RuntimeError("a service does not catch up")
 
 
+# --- working time ---
+
+
+def bench_calendars() -> Iterator[Row]:
+    """A year's working time, once its tables are made, against counting its seconds (told from a counted week)."""
+    found = calendars.measure()
+    for what, seconds in (("from one moment to another", found.between), ("added to a moment", found.add)):
+        yield Row(
+            f"a year's working time {what}",
+            f"{seconds * 1e6:.1f} µs",
+            f"{found.counted:,.0f} s by seconds",
+            f"{found.counted / seconds:,.0f}",
+            AIMS["calendars"],
+        )
+    yield Row("making a calendar's table of a year, once", f"{found.table * 1e3:.1f} ms", "", "", "")
+
+
 BENCHES = {"door": bench_door, "pipeline": bench_pipeline, "clocks": bench_clocks, "memory": bench_memory}
+ALONE = {"calendars": bench_calendars}  # needs nothing but Python
+
+
+def _on_ground(name: str) -> Iterator[Row]:
+    with ground() as made:
+        yield from BENCHES[name](made)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", help=f"some of {', '.join(BENCHES)}; all when none is named")
-    which = parser.parse_args().which or list(BENCHES)
-    if strange := set(which) - BENCHES.keys():
+    parser.add_argument("which", nargs="*", help=f"some of {', '.join(BENCHES | ALONE)}; all when none is named")
+    which = parser.parse_args().which or list(BENCHES | ALONE)
+    if strange := set(which) - BENCHES.keys() - ALONE.keys():
         parser.error(f"there is no {', '.join(strange)}")
     print("| what | ours | ceiling | ratio | aim |\n|---|---|---|---|---|")
     for name in which:
-        with ground() as made:
-            for row in BENCHES[name](made):
-                print(row, flush=True)
+        for row in ALONE[name]() if name in ALONE else _on_ground(name):
+            print(row, flush=True)
     return 0
 
 

@@ -25,7 +25,10 @@ STANDARD = frozenset(
 )  # fmt: skip
 # msgspec is the language of the messages: types and decoders, no I/O.
 PLAIN = frozenset(
-    {"msgspec", "shared.errors", "shared.events", "shared.agreement.conditions", "shared.agreement.model"}
+    {
+        *("msgspec", "shared.calendars", "shared.errors", "shared.events"),
+        *("shared.agreement.conditions", "shared.agreement.model"),
+    }
 )
 NAMES = {
     "shared": {"events", "errors"},
