@@ -107,9 +107,11 @@ class Outcome(StrEnum):
 class ClockKind(StrEnum):
     """What a clock waits for."""
 
+    ACCEPT = "accept"  # Sales' answer to the hand-off: taken on, touched, or sent back
     FIRST_TOUCH = "first_touch"  # the first attempt after the hand-off
     NEXT_ATTEMPT = "next_attempt"  # the next step of the cadence
     REPLY_WAIT = "reply_wait"  # the lead's time to answer the last attempt before it goes back
+    DECISION = "decision"  # Sales' word on the lead: qualified, returned, disqualified, or a deal
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, gc=False):
@@ -288,14 +290,24 @@ class LeadHandedOff(HandoffMessage, frozen=True, kw_only=True):
     trigger: str
     grade: str
     ready_at: datetime  # when the lead's own act or score made it ready
+    delay_working_s: float | None = None  # the system's delay, `ready_at` to `at`, in the owner's working time
     reasons: tuple[Reason, ...] = ()
     information: dict[str, str] = {}
 
 
 class LeadAssigned(HandoffMessage, frozen=True, kw_only=True):
-    """The lead has a (new) owner."""
+    """The lead has a (new) owner. `reason`: why it changed hands, "" at the hand-off itself."""
 
     former_owner: str = ""
+    former_team: str = ""
+    reason: str = ""
+
+
+class PriorityRaised(HandoffMessage, frozen=True, kw_only=True):
+    """While Sales has the lead, an act of its own made a trigger hold that goes before the one of its hand-off."""
+
+    former_priority: str
+    trigger: str
 
 
 class LeadAccepted(HandoffMessage, frozen=True, kw_only=True):
@@ -309,13 +321,31 @@ class LeadRejected(HandoffMessage, frozen=True, kw_only=True):
 
 
 class AttemptRecorded(HandoffMessage, frozen=True, kw_only=True):
-    """A contact attempt that counts; `number` in this episode from 1. `at` is the time of the act."""
+    """A contact attempt that counts; `number` in this episode from 1. `at` is the time of the act.
+
+    `by` made it, the owner or a colleague. The first one of an episode also tells how long it took,
+    from the assignment (the person's part) and, in working time, from the lead's own act.
+    """
 
     activity: str
     number: int
     channel: Channel
     outcome: Outcome
     duration_s: float | None = None
+    by: str = ""
+    since_assigned_s: float | None = None
+    since_assigned_working_s: float | None = None
+    since_ready_working_s: float | None = None
+
+
+class AttemptCorrected(HandoffMessage, frozen=True, kw_only=True):
+    """The CRM changed its mind about an attempt that was counted: same attempt, another outcome."""
+
+    activity: str
+    number: int
+    channel: Channel
+    outcome: Outcome
+    former_outcome: Outcome
 
 
 class LeadReplied(HandoffMessage, frozen=True, kw_only=True):
@@ -343,10 +373,29 @@ class ClockWarned(ClockMessage, frozen=True, kw_only=True):
     share: float
 
 
+class ClockPaused(ClockMessage, frozen=True, kw_only=True):
+    """The clock stands still, with the reason, until ClockResumed; `until`: by itself at that time."""
+
+    reason: str
+    until: datetime | None = None
+
+
+class ClockResumed(ClockMessage, frozen=True, kw_only=True):
+    """The clock runs again, now to `due_at`."""
+
+
+class ClockMoved(ClockMessage, frozen=True, kw_only=True):
+    """The clock runs to another `due_at`: its priority, team, owner, calendar or agreement changed (`reason`)."""
+
+    former_due_at: datetime
+    reason: str
+
+
 class ClockMet(ClockMessage, frozen=True, kw_only=True):
     """Ended: what it waited for happened at `at`, in time. For REPLY_WAIT: the time was given."""
 
     took_s: float
+    took_working_s: float = 0.0
 
 
 class ClockBreached(ClockMessage, frozen=True, kw_only=True):
@@ -364,6 +413,22 @@ class ClockSettled(ClockMessage, frozen=True, kw_only=True):
 
     reason: str
     late_s: float
+    late_working_s: float = 0.0
+
+
+class ClockCorrected(ClockMessage, frozen=True, kw_only=True):
+    """After a breach, settled or not: it was met at `at` after all, as was logged late. The breach is taken back."""
+
+    activity: str
+    took_s: float
+    took_working_s: float = 0.0
+
+
+class LeadEscalated(ClockMessage, frozen=True, kw_only=True):
+    """A breach that nobody mended goes on to others: `step` of the agreement's escalation, from 1."""
+
+    step: int
+    to: tuple[str, ...] = ()
 
 
 class LeadReturned(HandoffMessage, frozen=True, kw_only=True):
@@ -447,16 +512,23 @@ SCORE_MESSAGES: Final[tuple[type[Message], ...]] = (LeadScored,)
 HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadHandedOff,
     LeadAssigned,
+    PriorityRaised,
     LeadAccepted,
     LeadRejected,
     AttemptRecorded,
+    AttemptCorrected,
     LeadReplied,
     ClockStarted,
     ClockWarned,
+    ClockPaused,
+    ClockResumed,
+    ClockMoved,
     ClockMet,
     ClockBreached,
     ClockCancelled,
     ClockSettled,
+    ClockCorrected,
+    LeadEscalated,
     LeadReturned,
     NurtureStarted,
     LeadQualified,

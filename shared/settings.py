@@ -111,6 +111,15 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def public_url() -> Any:
+    """The field of LEADPACT_PUBLIC_URL, which more than one service reads."""
+    doc = (
+        "how the world reaches us, as https://leads.example.com: HubSpot signs it, and links in notifications"
+        " start with it; empty: webhooks as the request says, and no links"
+    )
+    return setting("LEADPACT_PUBLIC_URL", url, default="", doc=doc)
+
+
 def database_url(text: str) -> str:
     """`embedded` or a postgresql:// address."""
     if text != "embedded" and not text.startswith(("postgresql://", "postgres://")):
@@ -156,6 +165,6 @@ class CommonSettings(Settings):
         "LEADPACT_TOKENS",
         words,
         default=(),
-        doc="who may use the API: sha256-of-token:role:person, parted by commas",
+        doc="who may use the API: sha256-of-token:role:person, parted by commas; role/own or role/team narrows it",
         secret=True,
     )

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -72,29 +73,40 @@ class Service:
 # --- tokens ---
 
 
+class Scope(StrEnum):
+    """Whose leads somebody may see and work on: those they own, those of the teams they are in or manage, or all."""
+
+    OWN = "own"
+    TEAM = "team"
+    ALL = "all"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
     """Who sent a request."""
 
     role: str
     person: str
+    scope: Scope = Scope.ALL
 
 
 class Tokens:
     """Who may use the API; only hashes are kept."""
 
     def __init__(self, entries: Sequence[str]) -> None:
-        """Entries `sha256-of-token:role:person`. Raises WrongSetting."""
+        """Entries `sha256-of-token:role:person`, the role alone or with a scope, as sales/own. Raises WrongSetting."""
         self._callers: dict[str, Caller] = {}
         for number, entry in enumerate(entries, start=1):
             digest, _, rest = entry.partition(":")
-            role, _, person = rest.partition(":")
-            if not _is_digest(digest) or role not in ROLES or not person:
+            said, _, person = rest.partition(":")
+            role, slash, scope = said.partition("/")
+            if not _is_digest(digest) or role not in ROLES or not person or (slash and not _may_have(role, scope)):
                 raise WrongSetting(
                     "LEADPACT_TOKENS",
-                    f"entry {number} must be sha256-of-token:role:person, the role one of {', '.join(ROLES)}",
+                    f"entry {number} must be sha256-of-token:role:person, the role one of {', '.join(ROLES)};"
+                    " all but admin may be narrowed, as sales/own or sales/team",
                 )
-            self._callers[digest.lower()] = Caller(role=role, person=person)
+            self._callers[digest.lower()] = Caller(role=role, person=person, scope=Scope(scope or Scope.ALL))
 
     @staticmethod
     def entry(token: str, *, role: str, person: str) -> str:
@@ -114,8 +126,16 @@ _is_digest: Final = re.compile(r"[0-9a-fA-F]{64}\Z").match  # of SHA-256
 _bearer = HTTPBearer(auto_error=False)
 
 
-def caller(tokens: Tokens, *roles: str) -> Any:
-    """A FastAPI dependency: the Caller, who must have one of `roles` (any when none are named)."""
+def _may_have(role: str, scope: str) -> bool:
+    return scope in list(Scope) and (role != "admin" or scope == Scope.ALL)
+
+
+def caller(tokens: Tokens, *roles: str, scoped: bool = False) -> Any:
+    """A FastAPI dependency: the Caller, who must have one of `roles` (any when none are named).
+
+    `scoped`: the route keeps to the caller's scope itself. Every other route shows what is nobody's own,
+    and is closed to who may not see all.
+    """
 
     def check(credentials: HTTPAuthorizationCredentials | None = Depends(_bearer)) -> Caller:
         found = tokens.find(credentials.credentials) if credentials else None
@@ -124,6 +144,10 @@ def caller(tokens: Tokens, *roles: str) -> Any:
             raise Problem(401, "unauthorized", "a token is needed: Authorization: Bearer …", headers=headers)
         if roles and found.role not in (*roles, "admin"):
             raise Problem(403, "forbidden", f"this needs one of the roles {', '.join(roles)}")
+        if not scoped and found.scope is not Scope.ALL:
+            raise Problem(
+                403, "forbidden", f"this shows more than the leads of a token with {found.role}/{found.scope}"
+            )
         return found
 
     return Depends(check)

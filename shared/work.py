@@ -158,7 +158,7 @@ class Work(Generic[S]):
         self._agreements = agreements
         self._metrics = metrics
         self._outbox_filled = asyncio.Event()
-        self._stuck: set[str] = set()  # keys that the last sweeps could not decide on
+        self.stuck: set[str] = set()  # keys that the last sweeps could not decide on
         self._after_commit: list[Callable[[], None]] = []
 
     def after_commit(self, call: Callable[[], None]) -> None:
@@ -372,8 +372,8 @@ class Work(Generic[S]):
         await self._write(conn, turn)
         return decision
 
-    async def sweep(self, claim: Claim[S], decide: Decide[S], *, tenant_of: Callable[[str], str]) -> int:
-        """Decide on what `claim` finds due and locks; how many keys that were. Raises Later.
+    async def sweep(self, claim: Claim[S], decide: Decide[S], *, tenant_of: Callable[[str], str]) -> set[str]:
+        """Decide on what `claim` finds due and locks; the keys of what was decided. Raises Later.
 
         A key that cannot be decided on or saved is left as it is, logged as an error, and holds up no other.
         """
@@ -391,7 +391,7 @@ class Work(Generic[S]):
                 turns = await self._sweep_each(claim, judge)
         for turn in turns:
             self._committed(turn)
-        return sum(len(turn.decisions) for turn in turns)
+        return {key for turn in turns for key, _ in turn.decisions}
 
     async def _sweep_together(self, claim: Claim[S], judge: Callable[[_Turn[S], str], None]) -> _Turn[S]:
         turn: _Turn[S] = _Turn(now=self._clock.now())
@@ -400,7 +400,7 @@ class Work(Generic[S]):
             for key in list(turn.states):
                 judge(turn, key)
             await self._write(conn, turn)
-        self._stuck.difference_update(turn.before)
+        self.stuck.difference_update(turn.before)
         return turn
 
     async def _sweep_each(self, claim: Claim[S], judge: Callable[[_Turn[S], str], None]) -> list[_Turn[S]]:
@@ -419,15 +419,15 @@ class Work(Generic[S]):
                         raise
                     self._left(key, error)
                 else:
-                    self._stuck.discard(key)
+                    self.stuck.discard(key)
                     turns.append(turn)
         return turns
 
     def _left(self, key: str, error: Exception) -> None:
         """Say once, not at every sweep, that a key is left as it is. The key itself would name a lead."""
-        if key not in self._stuck:
-            self._stuck.add(key)
-            log.error("sweep_failed", error=error, service=self.worker.service, stuck=len(self._stuck))
+        if key not in self.stuck:
+            self.stuck.add(key)
+            log.error("sweep_failed", error=error, service=self.worker.service, stuck=len(self.stuck))
 
     # --- writing ---
 
@@ -572,23 +572,29 @@ class Work(Generic[S]):
             await asyncio.sleep(HOUSEKEEPING_S)
 
     async def _watch(self, consumer: Consumer) -> None:
-        """Show how far behind we are, for ever."""
+        """Show how far behind we are, for ever; each of the two also while the other cannot be known."""
         while True:
-            try:
-                await self._show_lag(consumer)
-            except Later:
-                pass
-            except Exception as error:
-                log.error("lag_unknown", error=error, service=self.worker.service)
+            await self._shown(self._show_outbox())
+            await self._shown(self._show_lag(consumer))
             await asyncio.sleep(WATCH_S)
 
+    async def _shown(self, showing: Awaitable[None]) -> None:
+        try:
+            await showing
+        except Later:
+            pass
+        except Exception as error:
+            log.error("lag_unknown", error=error, service=self.worker.service)
+
     async def _show_lag(self, consumer: Consumer) -> None:
-        service = self.worker.service
         by_topic = {str(topic): 0 for topic in self.worker.topics}
         for place, lag in (await consumer.lag()).items():
             by_topic[place.topic] += lag
         for topic, lag in by_topic.items():
-            self._metrics.consumer_lag.labels(service, topic).set(lag)
+            self._metrics.consumer_lag.labels(self.worker.service, topic).set(lag)
+
+    async def _show_outbox(self) -> None:
+        service = self.worker.service
         with database_errors_are_later():
             async with self._engine.connect() as conn:
                 pending = await conn.scalar(sa.text(f"SELECT count(*) FROM {service}.outbox WHERE refused IS NULL"))

@@ -32,15 +32,18 @@ class Listed:
 
 
 def settings(environ: Mapping[str, str]) -> Iterator[Listed]:
-    """In the order of the way of an event, the common ones first."""
-    for said in CommonSettings.described(environ):
-        yield Listed(setting=said, services=SERVICES)
+    """In the order of the way of an event, the common ones first; each once, with all who read it."""
     own: dict[str, type[Settings]] = {
         "ingest": IngestSettings,
         "scoring": ScoringSettings,
         "handoff": HandoffSettings,
         "kpi": KpiSettings,
     }
+    found: dict[str, Listed] = {}
     for service, kind in own.items():
         for said in kind.described(environ):
-            yield Listed(setting=said, services=(service,))
+            others = found[said.key].services if said.key in found else ()
+            found[said.key] = Listed(setting=said, services=(*others, service))
+    for said in CommonSettings.described(environ):
+        yield Listed(setting=said, services=SERVICES)
+    yield from found.values()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LINK_OUTCOMES: Final = ("shown", "done", "repeated", "passed", "refused", "bad", "expired")
 
 
 class HandoffMetrics:
@@ -37,7 +41,21 @@ class HandoffMetrics:
             "Notifications that are decided but not delivered.",
             registry=registry,
         )
+        self.links = _links(registry)
         for outcome in ("fired", "nothing"):
             self.sweeps.labels(outcome)
         for outcome in ("delivered", "retried", "gone", "dead"):
             self.notifications.labels(outcome)
+
+
+def _links(registry: CollectorRegistry) -> Counter:
+    links = Counter(
+        "leadpact_links",
+        "One-click links; outcome: shown (opened, nothing done), done, repeated (was done before),"
+        " passed (no longer possible), refused (a choice that does not fit), bad (not signed by us), expired.",
+        ["outcome"],
+        registry=registry,
+    )
+    for outcome in LINK_OUTCOMES:
+        links.labels(outcome)
+    return links

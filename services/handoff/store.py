@@ -16,11 +16,11 @@ from services.handoff.domain.notices import Notice
 from shared.events import (
     ClockBreached,
     ClockCancelled,
+    ClockCorrected,
     ClockMessage,
     ClockMet,
     ClockSettled,
     ClockStarted,
-    ClockWarned,
     HandoffMessage,
     encode,
 )
@@ -65,12 +65,12 @@ async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: dat
     sql = """
         UPDATE handoff.leads SET tenant = t.tenant, state = t.state, team = t.team, owner = t.owner,
             priority = t.priority, version = t.version, due_at = t.due_at, gone = t.gone,
-            document = t.document, updated_at = :now
+            agreement = t.agreement, document = t.document, updated_at = :now
         FROM unnest(CAST(:leads AS text[]), CAST(:tenants AS text[]), CAST(:states AS text[]),
                     CAST(:teams AS text[]), CAST(:owners AS text[]), CAST(:priorities AS text[]),
                     CAST(:versions AS bigint[]), CAST(:dues AS timestamptz[]), CAST(:gone AS boolean[]),
-                    CAST(:documents AS bytea[]))
-             AS t(lead, tenant, state, team, owner, priority, version, due_at, gone, document)
+                    CAST(:agreements AS text[]), CAST(:documents AS bytea[]))
+             AS t(lead, tenant, state, team, owner, priority, version, due_at, gone, agreement, document)
         WHERE leads.lead = t.lead
     """
     found = list(states.values())
@@ -84,6 +84,7 @@ async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: dat
         "versions": [lead.version for lead in found],
         "dues": [lead.next_due for lead in found],
         "gone": [bool(lead.gone) for lead in found],
+        "agreements": [lead.agreement if lead.clocks else "" for lead in found],
         "documents": [_encoder.encode(lead) for lead in found],
     }
     await conn.execute(sa.text(sql), {"now": now, **columns})
@@ -97,30 +98,93 @@ async def find(conn: AsyncConnection, lead: str) -> Lead | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a page ended: the lead, and when it was due where that is the order."""
+
+    lead: str = ""
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which leads to list; None does not matter."""
+    """Which leads to list; None does not matter. `mine` and `teams` are those that the caller may see.
+
+    `by_due`: only what Sales owes something, the longest due first; else in the order of the keys.
+    """
 
     state: str | None = None
     team: str | None = None
     owner: str | None = None
     due_before: datetime | None = None
-    after: str = ""
+    mine: str | None = None
+    teams: Sequence[str] | None = None
+    by_due: bool = False
+    after: Place | None = None
     limit: int = 100
 
 
-async def listed(conn: AsyncConnection, wanted: Wanted) -> list[Lead]:
-    """A page of leads in the order of their keys, after `after` (leads_state, leads_team, leads_owner or leads_due)."""
-    by = {"state": wanted.state, "team": wanted.team, "owner": wanted.owner}
-    clauses = [f"{column} = :{column}" for column, value in by.items() if value is not None]
-    if wanted.due_before is not None:
-        clauses.append("due_at < :due_before")
-    where = " AND ".join(["lead > :after", "document IS NOT NULL", "NOT gone", *clauses])
-    sql = f"SELECT document FROM handoff.leads WHERE {where} ORDER BY lead LIMIT :limit"
-    values = {name: value for name, value in by.items() if value is not None}
-    given: dict[str, Any] = {"after": wanted.after, "limit": wanted.limit, **values}
-    if wanted.due_before is not None:
-        given["due_before"] = wanted.due_before
-    return [_decoder.decode(row.document) for row in await conn.execute(sa.text(sql), given)]
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Leads in their order; `next` is where the following page starts, None on the last one."""
+
+    leads: Sequence[Lead]
+    unreadable: frozenset[str]  # leads that another version wrote, left out
+    next: Place | None
+
+
+async def listed(conn: AsyncConnection, wanted: Wanted) -> Page:
+    """A page of leads (leads_due by due time; else leads_owner, leads_team, leads_state or leads_pkey)."""
+    clauses, given = _where(wanted)
+    order = "due_at, lead" if wanted.by_due else "lead"
+    sql = f"SELECT lead, due_at, document FROM handoff.leads WHERE {clauses} ORDER BY {order} LIMIT :limit"
+    rows = (await conn.execute(sa.text(sql), {**given, "limit": wanted.limit})).all()
+    found = {row.lead: _readable(row.document) for row in rows}
+    last = rows[-1] if len(rows) == wanted.limit else None
+    return Page(
+        leads=[lead for lead in found.values() if lead is not None],
+        unreadable=frozenset(key for key, lead in found.items() if lead is None),
+        next=Place(lead=last.lead, due_at=last.due_at if wanted.by_due else None) if last else None,
+    )
+
+
+def _where(wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """Its clauses and values. What partial indexes ask for is said in words: a plan is made before the values come."""
+    asked: dict[str, dict[str, Any]] = {
+        "document IS NOT NULL AND NOT gone": {},
+        "state = :state" + _unlike("state", wanted.state, "marketing"): {"state": wanted.state},
+        "team = :team" + _unlike("team", wanted.team, ""): {"team": wanted.team},
+        "owner = :owner" + _unlike("owner", wanted.owner, ""): {"owner": wanted.owner},
+        "owner = :mine" + _unlike("owner", wanted.mine, ""): {"mine": wanted.mine},
+        f"team {_among(wanted.teams)} AND team <> ''": {"teams": wanted.teams},
+        "due_at < :due_before": {"due_before": wanted.due_before},
+        **_after(wanted),
+    }
+    given = {clause: values for clause, values in asked.items() if None not in values.values()}
+    return " AND ".join(given), {name: value for values in given.values() for name, value in values.items()}
+
+
+def _unlike(column: str, value: str | None, left_out: str) -> str:
+    return f" AND {column} <> '{left_out}'" if value != left_out else ""
+
+
+def _among(teams: Sequence[str] | None) -> str:
+    """Of one team the index has the leads in order; of several they have to be sorted."""
+    return "= (CAST(:teams AS text[]))[1]" if teams and len(teams) == 1 else "= ANY(CAST(:teams AS text[]))"
+
+
+def _after(wanted: Wanted) -> dict[str, dict[str, Any]]:
+    """From where on: by due time with the key besides, as many are due at the same time."""
+    place = wanted.after
+    if not wanted.by_due:
+        return {"lead > :after": {"after": place.lead if place else ""}}
+    further = {"(due_at, lead) > (:due_at, :after)": {"due_at": place.due_at, "after": place.lead}} if place else {}
+    return {"due_at IS NOT NULL": {}, **further}
+
+
+async def heard(conn: AsyncConnection, command_id: str) -> bool:
+    """Whether a command was done already (inbox_pkey)."""
+    sql = "SELECT EXISTS (SELECT FROM handoff.inbox WHERE id = CAST(:id AS uuid))"
+    return bool(await conn.scalar(sa.text(sql), {"id": command_id}))
 
 
 async def count_by_state(conn: AsyncConnection) -> dict[str, int]:
@@ -132,7 +196,9 @@ async def count_by_state(conn: AsyncConnection) -> dict[str, int]:
 # --- clocks ---
 
 
-async def claim_due(conn: AsyncConnection, now: datetime, limit: int) -> dict[str, Lead | None]:
+async def claim_due(
+    conn: AsyncConnection, now: datetime, limit: int, *, without: Sequence[str] = ()
+) -> dict[str, Lead | None]:
     """Leads with a clock that is due, longest first, locked; what others hold is left to them (clocks_next).
 
     Never waits, so it cannot deadlock with those who lock in the order of keys. The document is
@@ -140,9 +206,10 @@ async def claim_due(conn: AsyncConnection, now: datetime, limit: int) -> dict[st
     """
     sql = """
         SELECT l.lead, l.document FROM handoff.clocks c JOIN handoff.leads l ON l.lead = c.lead
-        WHERE c.next_at <= :now ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l SKIP LOCKED
+        WHERE c.next_at <= :now AND c.lead <> ALL(CAST(:without AS text[]))
+        ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l SKIP LOCKED
     """
-    rows = await conn.execute(sa.text(sql), {"now": now, "limit": limit})
+    rows = await conn.execute(sa.text(sql), {"now": now, "limit": limit, "without": list(without)})
     return {row.lead: _readable(row.document) for row in rows}
 
 
@@ -154,10 +221,27 @@ def _readable(document: bytes) -> Lead | None:
         return None
 
 
-async def next_due(conn: AsyncConnection) -> datetime | None:
+async def claim_other_agreements(
+    conn: AsyncConnection, version: str, limit: int, *, without: Sequence[str] = ()
+) -> dict[str, Lead | None]:
+    """Leads whose open clocks another agreement set, locked as `claim_due` does (leads_agreement)."""
+    sql = """
+        SELECT lead, document FROM handoff.leads
+        WHERE agreement <> '' AND (agreement < :version OR agreement > :version)
+            AND lead <> ALL(CAST(:without AS text[]))
+        ORDER BY agreement, lead LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+    rows = await conn.execute(sa.text(sql), {"version": version, "limit": limit, "without": list(without)})
+    return {row.lead: _readable(row.document) for row in rows}
+
+
+async def next_due(conn: AsyncConnection, *, without: Sequence[str] = ()) -> datetime | None:
     """When the next clock has something to say: the first entry of clocks_next."""
-    sql = "SELECT next_at FROM handoff.clocks WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1"
-    found: datetime | None = await conn.scalar(sa.text(sql))
+    sql = """
+        SELECT next_at FROM handoff.clocks
+        WHERE next_at IS NOT NULL AND lead <> ALL(CAST(:without AS text[])) ORDER BY next_at LIMIT 1
+    """
+    found: datetime | None = await conn.scalar(sa.text(sql), {"without": list(without)})
     return found
 
 
@@ -184,6 +268,7 @@ class _ClockRow:
     outcome: str | None = None
     ended_at: datetime | None = None
     settled_at: datetime | None = None
+    corrected: bool = False
 
 
 def _note(rows: dict[str, _ClockRow], message: ClockMessage) -> None:
@@ -193,7 +278,9 @@ def _note(rows: dict[str, _ClockRow], message: ClockMessage) -> None:
         row.started = message
     elif isinstance(message, ClockSettled):
         row.settled_at = message.at
-    elif not isinstance(message, ClockWarned):
+    elif isinstance(message, ClockCorrected):
+        row.outcome, row.ended_at, row.corrected = "met", message.at, True
+    elif type(message) in OUTCOMES:
         row.outcome, row.ended_at = OUTCOMES[type(message)], message.at
 
 
@@ -208,6 +295,7 @@ def _columns(rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> dict[str, 
         "outcomes": [row.outcome for row in rows],
         "ended": [row.ended_at for row in rows],
         "settled": [row.settled_at for row in rows],
+        "dues": [row.last.due_at for row in rows],
     }
 
 
@@ -217,11 +305,11 @@ async def _insert_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left:
         return
     sql = """
         INSERT INTO handoff.clocks
-            (id, next_at, outcome, ended_at, settled_at, lead, kind, team, priority, started_at, due_at)
+            (id, next_at, outcome, ended_at, settled_at, due_at, lead, kind, team, priority, started_at)
         SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:nexts AS timestamptz[]), CAST(:outcomes AS text[]),
-            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]), CAST(:leads AS text[]),
-            CAST(:kinds AS text[]), CAST(:teams AS text[]), CAST(:priorities AS text[]),
-            CAST(:starts AS timestamptz[]), CAST(:dues AS timestamptz[]))
+            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]), CAST(:dues AS timestamptz[]),
+            CAST(:leads AS text[]), CAST(:kinds AS text[]), CAST(:teams AS text[]), CAST(:priorities AS text[]),
+            CAST(:starts AS timestamptz[]))
     """
     started = [row.started for row in rows if row.started]
     more = {
@@ -230,24 +318,26 @@ async def _insert_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left:
         "teams": [clock.team for clock in started],
         "priorities": [clock.priority for clock in started],
         "starts": [clock.at for clock in started],
-        "dues": [clock.due_at for clock in started],
     }
     await conn.execute(sa.text(sql), {**_columns(rows, left), **more})
 
 
 async def _update_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> None:
-    """What became of clocks that were there before; an outcome once given stays (clocks_pkey)."""
+    """What became of clocks that were there before; an outcome stays, unless a breach is taken back (clocks_pkey)."""
     if not rows:
         return
     sql = """
-        UPDATE handoff.clocks SET next_at = t.next_at, outcome = coalesce(clocks.outcome, t.outcome),
-            ended_at = coalesce(clocks.ended_at, t.ended_at), settled_at = coalesce(clocks.settled_at, t.settled_at)
+        UPDATE handoff.clocks SET next_at = t.next_at, due_at = t.due_at,
+            outcome = CASE WHEN t.corrected THEN t.outcome ELSE coalesce(clocks.outcome, t.outcome) END,
+            ended_at = CASE WHEN t.corrected THEN t.ended_at ELSE coalesce(clocks.ended_at, t.ended_at) END,
+            settled_at = coalesce(clocks.settled_at, t.settled_at)
         FROM unnest(CAST(:ids AS text[]), CAST(:nexts AS timestamptz[]), CAST(:outcomes AS text[]),
-            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]))
-            AS t(id, next_at, outcome, ended_at, settled_at)
+            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]), CAST(:dues AS timestamptz[]),
+            CAST(:corrected AS boolean[]))
+            AS t(id, next_at, outcome, ended_at, settled_at, due_at, corrected)
         WHERE clocks.id = t.id
     """
-    await conn.execute(sa.text(sql), _columns(rows, left))
+    await conn.execute(sa.text(sql), {**_columns(rows, left), "corrected": [row.corrected for row in rows]})
 
 
 # --- the timeline ---

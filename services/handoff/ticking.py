@@ -15,6 +15,7 @@ from services.handoff.domain.lead import Lead
 from services.handoff.metrics import HandoffMetrics
 from services.handoff.waiting import wait_for
 from services.handoff.worker import due
+from shared.agreement import Agreements
 from shared.clock import Clock
 from shared.database import database_errors_are_later, listening
 from shared.log import Log
@@ -25,25 +26,42 @@ log = Log("leadpact.handoff")
 LEADS_PER_SWEEP: Final = 500
 FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
 TOGETHER_S: Final = 0.05  # wakings that come this close together are one
+TRY_AGAIN_S: Final = 60.0
 HELD_S: Final = 0.1  # another instance or a handler holds what is due
+
+
+def _tenant(lead: str) -> str:
+    return lead.rpartition(":")[0]
 
 
 class Ticking:
     """Fires clocks, beside any number of other instances that do the same."""
 
-    def __init__(self, work: Work[Lead], *, engine: AsyncEngine, clock: Clock, metrics: HandoffMetrics) -> None:
+    def __init__(
+        self,
+        work: Work[Lead],
+        *,
+        engine: AsyncEngine,
+        clock: Clock,
+        agreements: Agreements,
+        metrics: HandoffMetrics,
+    ) -> None:
         self._work = work
+        self._agreements = agreements
         self._engine = engine
         self._clock = clock
         self._metrics = metrics
         self._changed = asyncio.Event()
-        self._unreadable = 0
+        self._unreadable: set[str] = set()
+        self._try_again_at = 0.0
         work.after_commit(self._changed.set)
 
     async def run(self) -> None:
         """For ever. Raises Later when the database is away, to be called again."""
         with database_errors_are_later():
             async with listening(self._engine, store.CHANNEL, self._changed.set):
+                while await self.follow_agreement():
+                    pass
                 while True:
                     self._changed.clear()
                     while await self.sweep():
@@ -52,16 +70,18 @@ class Ticking:
                     await asyncio.sleep(TOGETHER_S)
 
     async def sweep(self) -> int:
-        """Fire what is due of some leads; how many warnings and ends that were."""
-        moments: list[datetime] = []
+        """Fire what is due of some leads; how many warnings, ends and escalations that were."""
+        told: dict[str, list[datetime]] = {}
 
         def decide(lead: Lead, facts: Facts[Lead]) -> HandoffDecision:
-            decision, fired = due(lead, facts)
-            moments.extend(fired)
+            decision, told[lead.lead] = due(lead, facts)
             return decision
 
-        if not await self._work.sweep(self._claim, decide, tenant_of=lambda lead: lead.rpartition(":")[0]):
-            moments.clear()  # nothing of it was committed
+        async def claim(conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
+            return self._readable(await store.claim_due(conn, now, LEADS_PER_SWEEP, without=self._left_alone()))
+
+        done = await self._work.sweep(claim, decide, tenant_of=_tenant)
+        moments = [moment for lead in done for moment in told[lead]]
         now = self._clock.now()
         for moment in moments:
             self._metrics.lateness.observe(max(0.0, (now - moment).total_seconds()))
@@ -69,19 +89,36 @@ class Ticking:
         self._metrics.fired.inc(len(moments))
         return len(moments)
 
-    async def _claim(self, conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
-        """What is due and can be read; of what cannot, say once that it is left as it is."""
-        found = await store.claim_due(conn, now, LEADS_PER_SWEEP)
+    async def follow_agreement(self) -> int:
+        """Set the open clocks of some leads that another agreement set; how many leads that were."""
+        version = self._agreements.for_tenant("").version
+
+        async def claim(conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
+            found = await store.claim_other_agreements(conn, version, LEADS_PER_SWEEP, without=self._left_alone())
+            return self._readable(found)
+
+        return len(await self._work.sweep(claim, lambda lead, facts: due(lead, facts)[0], tenant_of=_tenant))
+
+    def _left_alone(self) -> list[str]:
+        """Leads that could not be read or decided on, so that they fill no sweep; now and then they are tried again."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._try_again_at:
+            self._try_again_at = now + TRY_AGAIN_S
+            return []
+        return [*self._work.stuck, *self._unreadable]
+
+    def _readable(self, found: Mapping[str, Lead | None]) -> Mapping[str, Lead]:
+        """What can be read; of what cannot, say once that it is left as it is."""
         leads = {key: lead for key, lead in found.items() if lead is not None}
-        unreadable = len(found) - len(leads)
-        if unreadable > self._unreadable:
-            log.error("leads_unreadable", leads=unreadable)
-        self._unreadable = unreadable
+        unreadable = found.keys() - leads.keys()
+        if not unreadable <= self._unreadable:
+            log.error("leads_unreadable", leads=len(unreadable | self._unreadable))
+        self._unreadable = (self._unreadable - found.keys()) | unreadable
         return leads
 
     async def _next_due(self) -> datetime | None:
         async with self._engine.connect() as conn:
-            return await store.next_due(conn)
+            return await store.next_due(conn, without=[*self._work.stuck, *self._unreadable])
 
     async def _wait(self, moment: datetime | None) -> None:
         """Until `moment`, or something changed, or the fallback."""

@@ -10,10 +10,11 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.handoff import store
-from services.handoff.domain import attempts, clocks, deals, ends, returns, triggers
+from services.handoff.domain import attempts, deals, ends, passing, triggers
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import Lead
 from services.handoff.domain.notices import Notice, notices
+from services.handoff.links import NO_LINKS, Links
 from shared import events
 from shared.agreement import Agreement
 from shared.clock import Clock
@@ -51,7 +52,8 @@ def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> HandoffD
 def due(lead: Lead, facts: Facts[Lead]) -> tuple[HandoffDecision, list[datetime]]:
     """Tell what fell due until now, and when each thing was due."""
     draft = Draft(lead=lead, agreement=facts.agreement, cause="")  # each thing names its clock
-    moments = clocks.lapse(draft, facts.now, exhausted=returns.exhausted)
+    moments = passing.lapse(draft, facts.now)
+    passing.follow(draft, facts.now)
     return with_notices(draft.decision(), facts.agreement), moments
 
 
@@ -61,7 +63,7 @@ def _keys(message: Message) -> Sequence[str]:
     return (message.key,)
 
 
-def _saver(wall: Clock, *, notify: bool) -> Callable[[AsyncConnection, Changes[Lead]], Any]:
+def _saver(wall: Clock, *, notify: bool, links: Links) -> Callable[[AsyncConnection, Changes[Lead]], Any]:
     async def save(conn: AsyncConnection, changes: Changes[Lead]) -> None:
         told = [m for _, d in changes.decisions for m in d.messages if isinstance(m, HandoffMessage)]
         await store.save_leads(conn, changes.states, changes.now)
@@ -72,7 +74,8 @@ def _saver(wall: Clock, *, notify: bool) -> Callable[[AsyncConnection, Changes[L
         await store.forget(conn, sorted(gone))
         if notify:
             found = [n for _, d in changes.decisions for n in _notices_of(d) if _may_be_told(n, gone)]
-            await store.add_notifications(conn, found, wall.now())
+            linked = [links.with_links(n, changes.states.get(n.lead), changes.now) for n in found]
+            await store.add_notifications(conn, linked, wall.now())
 
     return save
 
@@ -86,8 +89,8 @@ def _notices_of(decision: Decision[Lead]) -> tuple[Notice, ...]:
     return decision.notices if isinstance(decision, HandoffDecision) else ()
 
 
-def worker(*, wall: Clock, notify: bool) -> Worker[Lead]:
-    """Hand-off's part in the one loop. `notify`: there is somebody to send notifications to."""
+def worker(*, wall: Clock, notify: bool, links: Links = NO_LINKS) -> Worker[Lead]:
+    """Hand-off's part in the one loop. `notify`: there is somebody to send notifications to, with `links`."""
     return Worker(
         service="handoff",
         topics=(Topic.CRM_EVENTS, Topic.LEAD_SCORES),
@@ -95,7 +98,7 @@ def worker(*, wall: Clock, notify: bool) -> Worker[Lead]:
         ignored=IGNORED,
         new=lambda lead: Lead(lead=lead),
         load=store.load,
-        save=_saver(wall, notify=notify),
+        save=_saver(wall, notify=notify, links=links),
         keys=_keys,
     )
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from shared.crm.hubspot import Signature
 from shared.errors import WrongSetting
-from shared.settings import Settings, boolean, integer, setting, url, words
+from shared.settings import Settings, boolean, integer, public_url, setting, url, words
 
 MEBIBYTE = 1024 * 1024
 
@@ -46,12 +46,7 @@ class IngestSettings(Settings):
         default=(Signature.V3,),
         doc="which versions of HubSpot's signature let a request in: v3, v2, v1",
     )
-    public_url: str = setting(
-        "LEADPACT_PUBLIC_URL",
-        url,
-        default="",
-        doc="how HubSpot knows us, as https://leads.example.com: it signs this; empty: as the request says",
-    )
+    public_url: str = public_url()
     trust_proxy: bool = setting(
         "LEADPACT_TRUST_PROXY",
         boolean,

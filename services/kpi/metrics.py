@@ -16,39 +16,61 @@ from prometheus_client.registry import Collector
 
 from services.kpi.domain.tallies import (
     ATTEMPTS,
-    BUCKET,
+    ATTEMPTS_CORRECTED,
+    CLOCKS_CORRECTED,
     CLOCKS_ENDED,
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
+    CLOCKS_PAUSED,
+    ESCALATIONS,
     FIRST_TOUCH,
+    FIRST_TOUCH_WORKING,
+    HANDOFF_DELAY,
+    HANDOFF_DELAY_WORKING,
     HANDOFFS,
     LABELS,
+    REASSIGNMENTS,
     REJECTIONS,
+    RESPONSE,
+    RESPONSE_WORKING,
     RETURNS,
     STAGE_ENTRIES,
-    SUM,
     Labels,
     Tallies,
     cumulative,
+    labels_met,
     le,
+    total,
 )
 from services.kpi.domain.terms import Terms
 
 COUNTERS: Final = {
     STAGE_ENTRIES: "Leads that reached a stage of the funnel for the first time, by the source they came from.",
     HANDOFFS: "Hand-offs to Sales, by what triggered them and the team that received them.",
-    ATTEMPTS: "Contact attempts that count, by channel and what came of them.",
+    ATTEMPTS: "Contact attempts that count, by channel and what was first said to have come of them.",
+    ATTEMPTS_CORRECTED: "Counted attempts of which the CRM later said another outcome than the former one.",
     CLOCKS_ENDED: "Clocks that ended; outcome: met, breached, or excused (no longer asked for).",
+    CLOCKS_CORRECTED: "Clocks counted as breached that were met after all: logged late, but made in time.",
+    ESCALATIONS: "Breaches that went on to others, by the step of the agreement's escalation.",
+    REASSIGNMENTS: "Leads that changed hands while Sales had them, by reason and the team that has them now.",
     RETURNS: "Leads that Sales gave back to Marketing after trying, by reason and nurture track (empty: none).",
     REJECTIONS: "Leads that Sales sent back before any contact, by reason.",
 }
 GAUGES: Final = {
-    CLOCKS_OPEN: "Clocks that run and are not yet due.",
+    CLOCKS_OPEN: "Clocks that are not yet due, those that stand still among them.",
+    CLOCKS_PAUSED: "Open clocks that stand still.",
     CLOCKS_OVERDUE: "Clocks that were breached while what they waited for is still owed.",
 }
-HISTOGRAM_HELP: Final = (
-    "Wall clock time from being ready for Sales to the first attempt; who was never touched is in clocks_overdue."
-)
+HISTOGRAMS: Final = {
+    FIRST_TOUCH: (
+        "Wall clock time from being ready for Sales to the first attempt; who was never touched is in clocks_overdue."
+    ),
+    FIRST_TOUCH_WORKING: "The same in working time, by the calendar of who had the lead.",
+    HANDOFF_DELAY: "The system's part: wall clock time from being ready for Sales to the assignment.",
+    HANDOFF_DELAY_WORKING: "The system's part in the owner's working time.",
+    RESPONSE: "The person's part: wall clock time from the assignment to the first attempt.",
+    RESPONSE_WORKING: "The person's part in working time.",
+}
 READ_AT: Final = "leadpact_tallies_read_timestamp_seconds"
 READ_AT_HELP: Final = "When this instance last read the tallies; what it shows is as old as that."
 
@@ -86,7 +108,8 @@ class KpiMetrics(Collector):
             for labels in self._labels(tallies, name):
                 gauge.add_metric(labels, tallies.get((name, labels), 0.0))
             yield gauge
-        yield self._histogram(tallies)
+        for name, text in HISTOGRAMS.items():
+            yield self._histogram(tallies, name, text)
         yield GaugeMetricFamily(READ_AT, READ_AT_HELP, value=read_at)
 
     def _labels(self, tallies: Tallies, name: str) -> list[Labels]:
@@ -94,10 +117,9 @@ class KpiMetrics(Collector):
         met = [labels for metric, labels in tallies if metric == name]
         return list(dict.fromkeys([*self._terms.combinations(name), *met]))
 
-    def _histogram(self, tallies: Tallies) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(FIRST_TOUCH, HISTOGRAM_HELP, labels=LABELS[FIRST_TOUCH])
-        met = [labels[:-1] for metric, labels in tallies if metric == BUCKET]
-        for labels in dict.fromkeys([*self._terms.combinations(FIRST_TOUCH), *met]):
-            buckets = [(le(bound), count) for bound, count in cumulative(tallies, labels)]
-            family.add_metric(labels, buckets, sum_value=tallies.get((SUM, labels), 0.0))
+    def _histogram(self, tallies: Tallies, name: str, text: str) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(name, text, labels=LABELS[name])
+        for labels in dict.fromkeys([*self._terms.combinations(name), *labels_met(tallies, name)]):
+            buckets = [(le(bound), count) for bound, count in cumulative(tallies, name, labels)]
+            family.add_metric(labels, buckets, sum_value=tallies.get((total(name), labels), 0.0))
         return family

@@ -6,6 +6,7 @@ import difflib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
 from typing import Any, Final, get_args
 
@@ -15,17 +16,28 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shared.agreement.conditions import PROBLEMS, Condition, Path
-from shared.agreement.model import BY_JOURNEY, FIT_GRADES, NO_TRACK, Agreement
+from shared.agreement.hours import KEY, PLACED
+from shared.agreement.model import (
+    BY_JOURNEY,
+    DEFAULT,
+    FIT_GRADES,
+    MANAGER,
+    NO_TRACK,
+    NOT_ACCEPTED,
+    SLUG,
+    TEAM,
+    Agreement,
+    Member,
+)
+from shared.calendars import HORIZON_YEARS, Calendar, Span
 from shared.errors import Refused
 
 MAX_BYTES: Final = 1_000_000
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 50
+ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # from which to try whether a promise can be kept at all
 # What a later version will enforce. Until then a file that says it would promise what nobody keeps.
-NOT_YET: Final = (
-    *("calendars", "calendar", "accept_within", "decide_within", "escalation"),
-    *("capacity", "keep_owner", "mode", "manual", "tell_sales", "who", "review"),
-)
+NOT_YET: Final = ("capacity", "keep_owner", "mode", "manual", "tell_sales", "who", "review")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,16 +158,25 @@ class _Source:
                 self.problems.append(self._at(place, (*at, key), f"stands here twice; the first is on line {first}"))
             else:
                 self.keys[(*at, key)] = place
+                if value_node.start_mark.index == value_node.end_mark.index:
+                    self.values[(*at, key)] = place  # nothing stands there; its own mark is behind that
                 found[key] = self._plain(value_node, (*at, key))
         return found
 
     def problem(self, at: Path, text: str, *, on_key: bool = False) -> Problem:
-        """A problem at the nearest place that the file has."""
-        near = at
+        """A problem with what the file says, at the nearest place; `at` may end in KEY, for a key itself."""
+        near = tuple(part for part in at if part != KEY)
+        on_key = on_key or KEY in at
         while near and near not in self.values:
             near = near[:-1]
-        place = self.keys.get(near) if on_key else None
-        return self._at(place or self.values.get(near, (1, 1)), at, text)
+        return self._at((self.keys.get(near) if on_key else None) or self._value(near), near, text)
+
+    def missing(self, at: Path) -> Problem:
+        """A problem with what the file does not say, at what should hold it."""
+        return self._at(self._value(at[:-1]), at, "is missing")
+
+    def _value(self, at: Path) -> tuple[int, int]:
+        return self.values.get(at, (1, 1))
 
     def _at(self, place: tuple[int, int], at: Path, text: str) -> Problem:
         return Problem(file=self.file, line=place[0], column=place[1], key=_dotted(at), text=text)
@@ -181,19 +202,23 @@ def _validate(data: Any, source: _Source) -> Agreement | None:
 
 
 def _problems(error: Any, source: _Source) -> Iterator[Problem]:
-    kind, at = error["type"], tuple(part for part in error["loc"] if part != "[key]")
-    if kind == PROBLEMS:
+    kind, at = error["type"], error["loc"]
+    if kind in (PROBLEMS, PLACED):
         for path, text in error["ctx"]["problems"]:
-            yield source.problem((*at, *path), text, on_key=True)
+            yield source.problem((*at, *path), text, on_key=kind == PROBLEMS)
     elif kind == "extra_forbidden":
         yield source.problem(at, _unknown_key(at), on_key=True)
     elif kind == "missing":
-        yield source.problem(at, "is missing")
+        yield source.missing(at)
     else:
-        yield source.problem(at, _in_words(error), on_key="[key]" in error["loc"])
+        yield source.problem(at, _in_words(error))
 
 
 def _in_words(error: Any) -> str:
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == SLUG:
+        return "must be a name in small letters, digits, - and _, that starts with a letter"
+    if error["type"] in ("int_parsing", "int_from_float"):
+        return "must be a whole number"
     message = str(error["msg"])
     for said, ours in (("Input should be", "must be"), ("String should", "should"), ("Value should", "should")):
         message = message.replace(said, ours)
@@ -245,6 +270,11 @@ def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     yield from _teams(agreement)
     yield from _returns(agreement)
     yield from _priorities(agreement)
+    yield from _calendars(agreement)
+    yield from _managers(agreement)
+    yield from _crm_owners(agreement)
+    yield from _beyond_all_time(agreement)
+    yield from _cadence(agreement)
 
 
 def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:
@@ -313,6 +343,8 @@ def _returns(agreement: Agreement) -> Iterator[tuple[Path, str]]:
             yield ("follow_up", "return_when", n, "track"), _none_of(rule.track, "nurture tracks", tracks)
         if rule.reason not in reasons:
             yield ("follow_up", "return_when", n, "reason"), _none_of(rule.reason, "reasons", reasons)
+    if follow_up.if_not_accepted == "return" and NOT_ACCEPTED not in reasons:
+        yield ("follow_up", "if_not_accepted"), f"return needs {NOT_ACCEPTED} among the reasons"
     for n, fit_rule in enumerate(agreement.qualification.fit.rules):
         if fit_rule.disqualify and fit_rule.disqualify not in reasons:
             at: Path = ("qualification", "fit", "rules", n, "disqualify")
@@ -321,14 +353,123 @@ def _returns(agreement: Agreement) -> Iterator[tuple[Path, str]]:
 
 def _priorities(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     used = {"normal", *(trigger.priority for trigger in agreement.handoff.triggers)}
-    known = [*sorted(used), *FIT_GRADES, "default"]
-    for key in agreement.follow_up.first_touch:
-        if key not in known:
-            yield ("follow_up", "first_touch", key), _none_of(key, "priorities and fit grades", known)
+    teams = [f"{TEAM}{team}" for team in agreement.handoff.teams]
+    known = [*sorted(used), *FIT_GRADES, *teams, DEFAULT]
+    for name in ("accept_within", "first_touch", "decide_within"):
+        for key in getattr(agreement.follow_up, name):
+            if key not in known:
+                yield ("follow_up", name, key, KEY), _none_of(key, "priorities, teams and fit grades", known)
     names = [trigger.name for trigger in agreement.handoff.triggers]
     for n, name in enumerate(names):
         if name in names[:n]:
             yield ("handoff", "triggers", n, "name"), "stands twice; each trigger needs a name of its own"
+
+
+def _calendars(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    known, named = list(agreement.calendars), list(_calendars_named(agreement))
+    for at, name in named:
+        if name not in known:
+            yield at, _none_of(name, "calendars", known)
+    used = {name for _, name in named}
+    for name in agreement.follow_up.calendars:
+        if name not in used and used <= set(known):  # else it may be the one that is meant
+            yield (
+                ("follow_up", "calendars", name, KEY),
+                "is nobody's; name it as the calendar of all, a team or a member",
+            )
+
+
+def _calendars_named(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    yield ("follow_up", "calendar"), agreement.follow_up.calendar
+    for name, team in agreement.handoff.teams.items():
+        if team.calendar:
+            yield ("handoff", "teams", name, "calendar"), team.calendar
+    for at, _, member in _members(agreement):
+        if member.calendar:
+            yield (*at, "calendar"), member.calendar
+
+
+def _members(agreement: Agreement) -> Iterator[tuple[Path, str, Member]]:
+    for name, team in agreement.handoff.teams.items():
+        for person, member in team.members.items():
+            yield ("handoff", "teams", name, "members", person), person, member
+
+
+def _managers(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    alone = [name for name, team in agreement.handoff.teams.items() if not team.manager]
+    for n, step in enumerate(agreement.follow_up.escalation):
+        if MANAGER in step.to and alone:
+            yield ("follow_up", "escalation", n, "to"), f"needs a manager in every team; there is none in {_and(alone)}"
+
+
+def _crm_owners(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    """Who is in several teams is one person in the CRM all the same."""
+    whose: dict[str, str] = {}
+    for at, person, member in _members(agreement):
+        if member.crm_owner and (other := whose.setdefault(member.crm_owner, person)) != person:
+            yield (*at, "crm_owner"), f"{member.crm_owner} is {other} already; each person has an id of their own"
+
+
+# --- what no calendar can give ---
+
+
+def _judged_by(agreement: Agreement, only: str = "") -> dict[str, Calendar]:
+    """The calendars by which people of all teams, or of one, are judged."""
+    calendars, teams = agreement.calendars, agreement.handoff.teams
+    named = [agreement.calendar_named(name, who) for name in teams if only in ("", name) for who in teams[name].members]
+    return {name: calendars[name] for name in named if name in calendars}
+
+
+def _team_of(target: str) -> str:
+    """Whose alone a target is; "" for one by priority, fit or none of all."""
+    return target.removeprefix(TEAM) if target.startswith(TEAM) else ""
+
+
+def _promises(agreement: Agreement) -> Iterator[tuple[Path, Span, str]]:
+    """Each time that somebody has, where it stands, and the only team that it is for."""
+    follow_up = agreement.follow_up
+    for name in ("accept_within", "first_touch", "decide_within"):
+        for key, span in getattr(follow_up, name).items():
+            yield (name, key), span, _team_of(key)
+    for n, step in enumerate(follow_up.cadence):
+        yield ("cadence", n, "after"), step.after, ""
+    yield ("wait_for_reply",), follow_up.wait_for_reply, ""
+    for n, escalation in enumerate(follow_up.escalation):
+        yield ("escalation", n, "at"), escalation.at, ""
+
+
+def _beyond_all_time(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    for at, span, team in _promises(agreement):
+        for name, calendar in _judged_by(agreement, team).items():
+            try:
+                calendar.add(ANY_MOMENT, calendar.time_of(span))
+            except Refused:
+                yield ("follow_up", *at), f"{span} of the working time of {name} are not over in {HORIZON_YEARS} years"
+                break
+
+
+def _cadence(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    """Who makes each attempt when it is due, the first at once, must be able to decide in time."""
+    follow_up = agreement.follow_up
+    spans = [step.after for step in follow_up.cadence]
+    if any(rule.attempts for rule in follow_up.return_when):
+        spans.append(follow_up.wait_for_reply)
+    for key, span in follow_up.decide_within.items():
+        for name, calendar in _judged_by(agreement, _team_of(key)).items():
+            needs, has = sum(map(calendar.time_of, spans), timedelta()), calendar.time_of(span)
+            if span and needs > has:
+                said = f"is {_in_hours(has)} of {name}, and the cadence with its waits takes {_in_hours(needs)}"
+                yield ("follow_up", "decide_within", key), said
+                break
+
+
+def _in_hours(time: timedelta) -> str:
+    return f"{time / timedelta(hours=1):g}h"
+
+
+def _and(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _within(path: Path, inner: Path) -> Path:

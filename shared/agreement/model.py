@@ -1,6 +1,8 @@
 """What an agreement says: seven parts, each a frozen model. A key that nothing enforces is refused.
 
-Durations are elapsed time: working hours and calendars come with a later format of the file.
+What somebody owes is promised in working time, by the calendar of who owes it (`Working`): a `d` is
+an ordinary working day there. What fades or rests (half-lives, lags, cool-downs, windows) is elapsed
+time (`Duration`), nights and holidays included.
 """
 
 from __future__ import annotations
@@ -13,14 +15,25 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, TypeVar
-from zoneinfo import available_timezones
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from shared.agreement.conditions import PROPERTY_NAME, Condition, Path
-from shared.events import Channel
+from shared.agreement.hours import KEY, WEEKDAYS, Hours, Placed, check_timezone, openings, placed
+from shared.agreement.hours import read as read_hours
+from shared.calendars import ALWAYS, Calendar, Span
+from shared.events import Channel, ClockKind
 
 T = TypeVar("T")
 
@@ -40,6 +53,12 @@ BASIC_PROPERTIES: Final = frozenset(
 LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip, and would run out of calendar
 VERSIONS_KEPT: Final = 1000  # of what is made of agreements: one for each tenant
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+ALWAYS_OPEN: Final = "always"  # the calendar that every agreement has
+DEFAULT: Final = "default"
+MANAGER: Final = "manager"
+TEAM: Final = "team:"  # before the name of a team, where other things can stand too
+SLUG: Final = r"^[a-z][a-z0-9_-]*$"
+NOT_ACCEPTED: Final = "not_accepted"  # the reason of a lead that goes back because nobody took it on
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -59,6 +78,20 @@ def _duration(value: Any) -> Any:
     if duration > LONGEST:
         raise _wrong(f"must not be longer than {LONGEST.days}d")
     return duration
+
+
+def _working(value: Any) -> Any:
+    if isinstance(value, Span):
+        return value
+    try:
+        return Span.parse(str(value))
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+
+
+def _targets(value: Any) -> Any:
+    """One time for everybody is the default of all."""
+    return value if isinstance(value, Mapping) else {DEFAULT: value}
 
 
 def _share(value: Any) -> Any:
@@ -92,6 +125,13 @@ def _period(value: Any) -> Any:
     return days
 
 
+def _timezone(value: Any) -> Any:
+    try:
+        return check_timezone(value)
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+
+
 def _definition(value: Any) -> Any:
     if isinstance(value, Condition):
         return value
@@ -121,12 +161,14 @@ class Period(Part):
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Working = Annotated[Span, BeforeValidator(_working), PlainSerializer(str)]
+Targets = Annotated[dict[str, Working], BeforeValidator(_targets)]
 Share = Annotated[float, BeforeValidator(_share)]
 Amount = Annotated[Money, BeforeValidator(_money)]
 Days = Annotated[Period, BeforeValidator(_period)]
 Definition = Annotated[Condition, BeforeValidator(_definition)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
+Slug = Annotated[str, Field(pattern=SLUG, max_length=60)]
 PropertyName = Annotated[str, Field(pattern=PROPERTY_NAME.pattern.replace(r"\Z", "$"), max_length=100)]
 Points = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -301,20 +343,48 @@ class Route(Part):
 
     @property
     def team(self) -> str:
-        return self.to.removeprefix("team:")
+        return self.to.removeprefix(TEAM)
+
+
+def _member(value: Any) -> Any:
+    """A weight alone is all that most members need."""
+    return value if isinstance(value, Mapping | Member) else {"weight": value}
+
+
+class Member(Part):
+    """`weight`: how large a share of the team's leads. `crm_owner`: the id that this person has in the CRM."""
+
+    weight: int = Field(default=1, ge=0, le=1000)
+    calendar: Slug | None = None
+    crm_owner: str = ""
 
 
 class Team(Part):
-    """Person → weight: how large a share of the leads."""
+    """Who receives leads, by whose calendar, and who is told when a promise is broken."""
 
-    members: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(min_length=1)
+    members: dict[Name, Annotated[Member, BeforeValidator(_member)]] = Field(min_length=1)
+    calendar: Slug | None = None
+    manager: str = ""
+
+    @model_validator(mode="after")
+    def _somebody_works(self) -> Team:
+        if not any(member.weight for member in self.members.values()):
+            raise _wrong("must have a member with a weight of 1 or more")
+        return self
 
 
 Event = Literal[
     "handed_off",
     "assigned",
+    "reassigned",
+    "raised",
+    "accepted",
     "warned",
     "breached",
+    "corrected",
+    "escalated",
+    "paused",
+    "resumed",
     "replied",
     "rejected",
     "returned",
@@ -365,11 +435,34 @@ class Nurture(RootModel[dict[Slug, Track]]):
 # --- follow-up ---
 
 
+class WorkingHours(Part):
+    """When people work: hours by weekday, public holidays of a country (or DE-BY), and days that differ."""
+
+    week: dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], Hours]
+    timezone: str | None = None
+    holidays: tuple[str, ...] = ()
+    exceptions: dict[date, Hours] = Field(default={}, alias="except")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        return value if isinstance(value, WorkingHours) else read_hours(value)
+
+    def calendar(self, timezone: str) -> Calendar:
+        """The calendar, in its own time zone or else in `timezone`."""
+        return Calendar.of(
+            zone=self.timezone or timezone,
+            week={WEEKDAYS.index(day): openings(hours) for day, hours in self.week.items()},
+            exceptions={day: openings(hours) for day, hours in self.exceptions.items()},
+            holidays=self.holidays,
+        )
+
+
 class Step(Part):
-    """One attempt; `after` is the time since the attempt before it."""
+    """One attempt; `after` is the working time since the attempt before it."""
 
     channel: Channel
-    after: Duration = timedelta(0)
+    after: Working = Span(amount=0, unit="s")
 
 
 class ReturnRule(Part):
@@ -381,46 +474,120 @@ class ReturnRule(Part):
     cool_down: Duration = timedelta(0)
 
 
-class FollowUp(Part):
-    """What Sales promised. All durations are elapsed time, nights and holidays included."""
+def _since_breach(value: Any) -> Any:
+    if isinstance(value, Span):
+        return value
+    match = re.fullmatch(r"breach(?:\s*\+\s*(.+))?", str(value).strip())
+    if match is None:
+        raise _wrong("must be breach, or breach and a duration, as breach + 2h")
+    return _working(match[1] or "0s")
 
-    first_touch: dict[str, Duration]
+
+Owed = Literal["accept", "first_touch", "next_attempt", "decision"]
+OWED: Final = get_args(Owed)
+
+
+def _in_order(value: tuple[Owed, ...]) -> tuple[Owed, ...]:
+    """In whatever order they are named, they mean the same."""
+    return tuple(sorted(set(value), key=OWED.index))
+
+
+class Escalation(Part):
+    """What follows a breach that nobody mends: `at` is in working time from the due time on."""
+
+    at: Annotated[Span, BeforeValidator(_since_breach), PlainSerializer(lambda span: f"breach + {span}")]
+    on: Annotated[tuple[Owed, ...], BeforeValidator(_listed), AfterValidator(_in_order), Field(min_length=1)] = OWED
+    to: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    reassign: Literal["team"] | None = None
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Escalation:
+        if not self.to and not self.reassign:
+            raise _wrong("must have to or reassign")
+        return self
+
+
+class FollowUp(Part):
+    """What Sales promised, in working time."""
+
+    calendars: dict[Slug, WorkingHours] = {}
+    calendar: Slug = ALWAYS_OPEN
+    accept_within: Targets = {}
+    if_not_accepted: Literal["nothing", "accept", "reassign", "return"] = "nothing"
+    first_touch: Targets
     cadence: tuple[Step, ...] = Field(min_length=1)
-    wait_for_reply: Duration
+    wait_for_reply: Working
+    decide_within: Targets = {}
+    colleagues: Literal["count", "ignore"] = "count"
+    off_cadence: Literal["count", "ignore"] = "count"
     warn_at: tuple[Share, ...] = ()
+    escalation: tuple[Escalation, ...] = ()
     return_when: tuple[ReturnRule, ...] = ()
     reasons: tuple[Slug, ...] = Field(min_length=1)
+    pause_reasons: tuple[Slug, ...] = ("asked_to_wait", "away", "other")
 
-    def first_touch_for(self, *, priority: str, fit_grade: str) -> timedelta:
-        """The time to the first attempt: by the priority, or else the fit grade, or else the default."""
-        for key in (priority, fit_grade):
-            if key in self.first_touch:
-                return self.first_touch[key]
-        return self.first_touch["default"]
+    def allowed(self, kind: ClockKind, n: int, *, priority: str, fit_grade: str, team: str) -> Span | None:
+        """The time that a clock of this kind gives; None when there is no such promise, as one of no time."""
+        match kind:
+            case ClockKind.NEXT_ATTEMPT:
+                span = self.cadence[n - 1].after if n <= len(self.cadence) else None
+            case ClockKind.REPLY_WAIT:
+                span = self.wait_for_reply
+            case _:
+                targets = {
+                    ClockKind.ACCEPT: self.accept_within,
+                    ClockKind.FIRST_TOUCH: self.first_touch,
+                    ClockKind.DECISION: self.decide_within,
+                }[kind]
+                span = _target(targets, priority=priority, fit_grade=fit_grade, team=team)
+        return span or None
 
     @model_validator(mode="after")
     def _fits_together(self) -> FollowUp:
-        if "default" not in self.first_touch:
-            raise _wrong("must have first_touch: {default: …}")
-        if self.cadence[0].after:
-            raise _wrong("has a first step with `after`; its time is first_touch")
-        if any(not step.after for step in self.cadence[1:]):
-            raise _wrong("has a later step without `after`")
-        if any(not 0 < share < 1 for share in self.warn_at):
-            raise _wrong("must warn between 0% and 100%")
-        if len(set(self.warn_at)) < len(self.warn_at):
-            raise _wrong("must warn at each share once")
-        if sum(rule.attempts is not None for rule in self.return_when) > 1:
-            raise _wrong("has two ways back for exhausted attempts")
+        if problems := [*self._cadence_misfits(), *self._misfits()]:
+            raise placed(problems)
         return self
+
+    def _cadence_misfits(self) -> Iterator[Placed]:
+        if self.cadence[0].after:
+            yield ("cadence", 0, "after"), "does not belong to the first step; its time is first_touch"
+        for n, step in enumerate(self.cadence):
+            if n and not step.after:
+                yield ("cadence", n), "must have after, the time since the attempt before it, as 1d"
+
+    def _misfits(self) -> Iterator[Placed]:
+        if DEFAULT not in self.first_touch:
+            yield ("first_touch",), "must have a time for everybody else, as default: 1d"
+        for n, share in enumerate(self.warn_at):
+            if not 0 < share < 1:
+                yield ("warn_at", n), "must be between 0% and 100%"
+            if share in self.warn_at[:n]:
+                yield ("warn_at", n), "stands twice; nobody is warned twice at once"
+        exhausted = [n for n, rule in enumerate(self.return_when) if rule.attempts]
+        for n in exhausted[1:]:
+            yield ("return_when", n, "attempts"), "is a second way back for exhausted attempts; there can be one"
+        if ALWAYS_OPEN in self.calendars:
+            yield ("calendars", ALWAYS_OPEN, KEY), "means day and night already; give yours another name"
+        if self.if_not_accepted != "nothing" and not self.accept_within:
+            yield ("if_not_accepted",), f"{self.if_not_accepted} needs accept_within, the time that is given"
+
+
+def _target(targets: Mapping[str, Span], *, priority: str, fit_grade: str, team: str) -> Span | None:
+    """By the priority, or else the team, or else the fit grade, or else the default."""
+    for key in (priority, f"{TEAM}{team}", fit_grade, DEFAULT):
+        if key in targets:
+            return targets[key]
+    return None
 
 
 # --- kpis ---
 
 
 class SpeedToLead(Part):
-    p50: Duration | None = None
-    p90: Duration | None = None
+    """From the lead's own act to the first attempt, in working time."""
+
+    p50: Working | None = None
+    p90: Working | None = None
 
 
 class AttemptTargets(Part):
@@ -435,7 +602,7 @@ class ConversionTargets(Conversions):
 class Kpis(Part):
     """Targets that the kpi service shows beside what is."""
 
-    sla_compliance: dict[Literal["first_touch", "cadence"], Share] = {}
+    sla_compliance: dict[Literal["accept", "first_touch", "cadence", "decision"], Share] = {}
     speed_to_lead: SpeedToLead = SpeedToLead()
     attempts: AttemptTargets = AttemptTargets()
     conversion: ConversionTargets = ConversionTargets()
@@ -447,12 +614,6 @@ class Kpis(Part):
 class SignedBy(Part):
     marketing: tuple[str, ...] = ()
     sales: tuple[str, ...] = ()
-
-
-def _timezone(value: Any) -> Any:
-    if value not in available_timezones():
-        raise _wrong("must be a time zone, as Europe/Bucharest")
-    return value
 
 
 class Agreement(Part):
@@ -484,6 +645,22 @@ class Agreement(Part):
         content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @cached_property
+    def calendars(self) -> dict[str, Calendar]:
+        """Every calendar by name, `always` among them."""
+        named = self.follow_up.calendars.items()
+        return {ALWAYS_OPEN: ALWAYS, **{name: hours.calendar(self.timezone) for name, hours in named}}
+
+    def calendar_for(self, team: str, person: str) -> Calendar:
+        """By whose working time this person of this team is judged: their own, the team's, or everybody's."""
+        return self.calendars[self.calendar_named(team, person)]
+
+    def calendar_named(self, team: str, person: str) -> str:
+        """The name of that calendar."""
+        its = self.handoff.teams.get(team)
+        member = its.members.get(person) if its else None
+        return (member and member.calendar) or (its and its.calendar) or self.follow_up.calendar
 
     def conditions(self) -> Iterator[tuple[Path, Condition]]:
         """Every condition, with where it stands in the file."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,20 +17,22 @@ from services.handoff.metrics import HandoffMetrics
 from services.handoff.ticking import Ticking
 from services.handoff.worker import worker
 from shared import events
-from shared.agreement import Agreements, load
+from shared.agreement import Agreement, Agreements
 from shared.bus import Record
 from shared.bus.embedded import EmbeddedBus
+from shared.calendars import ALWAYS
 from shared.clock import Clock, ManualClock
 from shared.database import make_engine, migrate
 from shared.events import ActivityLogged, Channel, Direction, LeadScored, Message, Outcome, Submission, identity
 from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens
 from shared.work import Work
+from tests.agreements import PLAIN
 
 TENANT = "hubspot:62515"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-AGREEMENT = load(Path(__file__).parents[2] / "deploy" / "agreement.yaml")
-URGENT = AGREEMENT.follow_up.first_touch_for(priority="urgent", fit_grade="B")
+AGREEMENT = PLAIN
+URGENT = ALWAYS.time_of(AGREEMENT.follow_up.first_touch["urgent"])
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EMAIL = "ada@example.test"
 TOKENS = [Tokens.entry(role, role=role, person=f"a {role} person") for role in ("sales", "marketing", "admin")]
@@ -96,6 +97,7 @@ class Desk:
         wall: Clock | None = None,
         notify: bool = False,
         environ: Mapping[str, str] | None = None,
+        agreement: Agreement = AGREEMENT,
     ) -> None:
         self.uri, self.clock = uri, clock
         self.engine: AsyncEngine = make_engine(uri, pool_size=8)
@@ -106,14 +108,16 @@ class Desk:
             clock=clock,
             bus=EmbeddedBus(uri),
             engine=self.engine,
-            agreements=Agreements(AGREEMENT),
+            agreements=Agreements(agreement),
             registry=CollectorRegistry(),
             metrics=CommonMetrics(CollectorRegistry()),
             tokens=Tokens(TOKENS),
         )
         self.worker = worker(wall=wall or clock, notify=notify)
         self.work = self.work_of(self.worker)
-        self.ticking = Ticking(self.work, engine=self.engine, clock=clock, metrics=self.metrics)
+        self.ticking = Ticking(
+            self.work, engine=self.engine, clock=clock, agreements=self.parts.agreements, metrics=self.metrics
+        )
 
     def work_of(self, its_worker: Any) -> Work[Lead]:
         return Work(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.handoff import store
+from services.handoff import store, ticking
+from tests.agreements import PLAIN, with_follow_up
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, desk, name, other, uri
 
 __all__ = ["desk", "other", "uri"]
@@ -92,6 +94,33 @@ async def test_a_lead_that_cannot_be_read_holds_up_no_other_and_is_said_once(
     await desk.ticking.sweep()
     assert "ClockBreached" in await desk.kinds(2)
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["leads_unreadable"]
+
+
+async def test_leads_that_cannot_be_read_fill_no_sweep(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticking, "LEADS_PER_SWEEP", 1)
+    await desk.hears(demo(1))
+    desk.clock.advance(timedelta(seconds=1))
+    await desk.hears(demo(2, at=desk.clock.now()))
+    async with desk.engine.begin() as conn:
+        newer = sa.text("UPDATE handoff.leads SET document = CAST(:what AS bytea) WHERE lead = :lead")
+        await conn.execute(newer, {"what": b"{}", "lead": name(1)})
+    desk.clock.advance(DAY)
+    fired = [await desk.ticking.sweep(), await desk.ticking.sweep()]
+    assert fired == [0, WARNINGS_AND_BREACH]
+    assert await desk.ticking._next_due() is None
+
+
+async def test_a_restart_with_another_agreement_sets_the_open_clocks_by_it(desk: Desk) -> None:
+    await desk.hears(demo(1), demo(2))
+    changed = with_follow_up(PLAIN, first_touch="2h")
+    after = Desk(desk.uri, desk.clock, agreement=changed)
+    try:
+        assert [await after.ticking.follow_agreement(), await after.ticking.follow_agreement()] == [2, 0]
+    finally:
+        await after.close()
+    rows = await desk.rows("SELECT due_at, next_at < due_at AS warns FROM handoff.clocks")
+    assert rows == [(NOW + timedelta(hours=2), True)] * 2
+    assert (await desk.kinds(1))[-1] == "ClockMoved"
 
 
 async def test_a_touch_ends_the_clock_s_row_and_starts_the_next(desk: Desk) -> None:

@@ -174,7 +174,7 @@ async def test_an_impossible_command_is_a_conflict_that_says_what_is_possible(
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["title"] == "impossible"
-    assert answer.json()["possible"] == ["return", "disqualify"]
+    assert answer.json()["possible"] == ["return", "disqualify", "nurture", "reassign"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.kpi import store
 from services.kpi.app import build
 from services.kpi.domain.leads import LeadState
-from services.kpi.domain.tallies import CLOCKS_ENDED, CLOCKS_OPEN, CLOCKS_OVERDUE, HANDOFFS, STAGE_ENTRIES, Tallies
+from services.kpi.domain.tallies import (
+    CLOCKS_CORRECTED,
+    CLOCKS_ENDED,
+    CLOCKS_OPEN,
+    CLOCKS_OVERDUE,
+    CLOCKS_PAUSED,
+    HANDOFFS,
+    STAGE_ENTRIES,
+    Tallies,
+)
 from services.kpi.worker import worker
 from shared import events
 from shared.agreement import Agreements, load
@@ -100,6 +109,18 @@ def handed_off(contact: int = 7) -> events.LeadHandedOff:
     return about(events.LeadHandedOff, contact, trigger="Asked for a demo", grade="A1", ready_at=NOW)
 
 
+def first_attempt(contact: int = 7) -> events.AttemptRecorded:
+    said = {"activity": "call:1", "number": 1, "channel": events.Channel.PHONE, "outcome": events.Outcome.CONNECTED}
+    delays = {"since_assigned_s": 300.0, "since_assigned_working_s": 120.0, "since_ready_working_s": 240.0}
+    return about(events.AttemptRecorded, contact, **said, **delays)
+
+
+def said_of(message: events.ClockMessage) -> dict[str, Any]:
+    """What `about` does not say by itself of this message."""
+    fields = {"priority", "reason", "former_due_at"} & set(message.__struct_fields__)
+    return {name: getattr(message, name) for name in fields}
+
+
 async def tallies(engine: AsyncEngine) -> Tallies:
     async with engine.connect() as conn:
         return await store.read_tallies(conn)
@@ -127,6 +148,54 @@ async def test_counting_goes_on_after_a_restart_where_it_stood(engine: AsyncEngi
     assert now[CLOCKS_OPEN, LABELS] == 0
     assert now[CLOCKS_OVERDUE, LABELS] == 1
     assert now[CLOCKS_ENDED, (*LABELS, "breached")] == 1
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "overdue"])
+async def test_a_breach_is_taken_back_once_from_whom_it_was_counted_for_however_often_it_is_told(
+    engine: AsyncEngine, settled: bool
+) -> None:
+    breached = [handed_off(), about(events.ClockStarted), about(events.ClockBreached)]
+    if settled:
+        breached.append(about(events.ClockSettled, reason="touched", late_s=60.0))
+    corrected = about(events.ClockCorrected, activity="call:1", took_s=30.0, team="dach")
+    await work_of(engine).handle(records(*breached))
+    for _ in range(2):
+        await work_of(engine).handle(records(corrected, corrected))
+    now = await tallies(engine)
+    assert now[CLOCKS_ENDED, (*LABELS, "breached")] == 1
+    assert now[CLOCKS_CORRECTED, LABELS] == 1
+    assert now.get((CLOCKS_OVERDUE, LABELS), 0) == 0
+
+
+async def test_a_clock_that_stands_still_and_moves_is_the_same_in_one_batch_as_over_restarts(
+    engine: AsyncEngine,
+) -> None:
+    life = [
+        about(events.ClockStarted, priority="normal"),
+        about(events.ClockMoved, former_due_at=NOW, reason="priority"),
+        about(events.ClockPaused, reason="holiday"),
+    ]
+    for message in life:
+        await work_of(engine).handle(records(message, message))
+    apart = await tallies(engine)
+    await work_of(engine).handle(records(*(about(type(m), 8, **said_of(m)) for m in life)))
+    both = await tallies(engine)
+    assert apart[CLOCKS_OPEN, LABELS] == apart[CLOCKS_PAUSED, LABELS] == 1
+    assert both[CLOCKS_OPEN, LABELS] == both[CLOCKS_PAUSED, LABELS] == 2
+    await work_of(engine).handle(records(about(events.ClockResumed), about(events.ClockMet, took_s=5.0)))
+    after = await tallies(engine)
+    assert after[CLOCKS_OPEN, LABELS] == after[CLOCKS_PAUSED, LABELS] == 1
+
+
+async def test_what_was_known_of_a_lead_before_clocks_could_stand_still_is_still_understood(
+    engine: AsyncEngine,
+) -> None:
+    clock = {"clock": "first_touch", "team": "inbound", "priority": "urgent", "due_at": NOW, "overdue": False}
+    async with engine.begin() as conn:
+        sql = sa.text("INSERT INTO kpi.leads (lead, state) VALUES (:lead, :state)")
+        await conn.execute(sql, {"lead": f"{TENANT}:7", "state": msgspec.json.encode({"clocks": {"c7": clock}})})
+    await work_of(engine).handle(records(about(events.ClockPaused, reason="holiday")))
+    assert (await tallies(engine))[CLOCKS_PAUSED, LABELS] == 1
 
 
 async def test_two_instances_that_meet_a_new_lead_at_once_count_its_stage_once(engine: AsyncEngine) -> None:
@@ -161,7 +230,7 @@ async def test_merged_contacts_are_one_lead_and_nothing_counts_again(engine: Asy
 
 async def test_the_numbers_are_told_to_those_with_a_token_only(engine: AsyncEngine) -> None:
     parts = parts_of(engine, "secret")
-    await work_of(engine).handle(records(handed_off(), about(events.ClockStarted)))
+    await work_of(engine).handle(records(handed_off(), about(events.ClockStarted), first_attempt()))
     transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
     async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
         assert (await client.get("/kpis")).status_code == 401
@@ -169,7 +238,10 @@ async def test_the_numbers_are_told_to_those_with_a_token_only(engine: AsyncEngi
     told = answer.json()
     assert told["funnel"]["mql"] == 1
     assert told["clocks"]["open"][0]["team"] == "inbound"
-    assert "targets" in told
+    assert told["targets"]["sla_compliance"].keys() <= told["sla_compliance"].keys()
+    assert told["speed_to_lead"]["working"]["mean_s"] == 240.0
+    assert told["response"]["working"]["mean_s"] == 120.0
+    assert told["handoff_delay"]["elapsed"]["leads"] == 1
 
 
 async def test_every_instance_shows_the_same_metrics(engine: AsyncEngine) -> None:
@@ -179,7 +251,7 @@ async def test_every_instance_shows_the_same_metrics(engine: AsyncEngine) -> Non
         transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
         async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
             text = (await client.get("/metrics")).text
-        ours = ("leadpact_lead", "leadpact_handoffs", "leadpact_clocks", "leadpact_first_touch")
+        ours = ("leadpact_lead", "leadpact_handoff", "leadpact_clocks", "leadpact_first_touch", "leadpact_response")
         shown.append([line for line in text.splitlines() if line.startswith(ours)])
     assert shown[0] == shown[1]
     assert 'leadpact_clocks_open{clock="first_touch",priority="urgent",team="inbound"} 1.0' in shown[0]

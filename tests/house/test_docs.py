@@ -192,7 +192,8 @@ def test_every_route_that_a_page_names_exists() -> None:
 def test_every_route_of_a_service_is_on_its_page(service: str) -> None:
     page = {route for said in ROUTE.findall(code_in(ROOT / "services" / service / "README.md"))
             for route in expanded(said)}  # fmt: skip
-    files = [ROOT / "services" / service / "app.py", *(ROOT / "services" / service).glob("door.py")]
+    folder = ROOT / "services" / service
+    files = [folder / "app.py", *folder.glob("door.py"), *folder.glob("api/*.py")]
     assert not {route for path in files for route in routes_of(path)} - page
 
 

@@ -26,8 +26,11 @@ from shared.events import (
     AttemptRecorded,
     ClockBreached,
     ClockCancelled,
+    ClockCorrected,
     ClockMessage,
     ClockMet,
+    ClockMoved,
+    ClockResumed,
     ClockSettled,
     ClockStarted,
     ClockWarned,
@@ -40,6 +43,7 @@ from shared.events import (
     HandoffMessage,
     LeadDisqualified,
     LeadErased,
+    LeadEscalated,
     LeadHandedOff,
     LeadQualified,
     LeadRejected,
@@ -465,7 +469,7 @@ def _episodes(seen: Seen) -> dict[Lead, list[Episode]]:
 
 
 def clocks_differ(seen: Seen) -> Iterator[str]:
-    """Each clock starts once and ends at most once; only a breached one is settled, once."""
+    """Each clock starts once and ends at most once; only a breached one is settled, escalated or taken back, once."""
     lives: dict[str, list[ClockMessage]] = defaultdict(list)
     for message in seen.of(ClockMessage):
         lives[message.clock_id].append(message)
@@ -479,6 +483,12 @@ def clocks_differ(seen: Seen) -> Iterator[str]:
             yield f"{name} ended {ends} times"
         if told[ClockSettled] > told[ClockBreached]:
             yield f"{name} was settled without a breach"
+        if told[ClockCorrected] > told[ClockBreached]:
+            yield f"{name} was corrected without a breach"
+        if told[LeadEscalated] and not told[ClockBreached]:
+            yield f"{name} was escalated without a breach"
+        if told[ClockBreached] and any(m.at < m.due_at for m in life if isinstance(m, ClockBreached)):
+            yield f"{name} was breached before it was due"
         if ends and isinstance(life[-1], ClockWarned):
             yield f"{name} warned after its end"
 
@@ -492,7 +502,7 @@ ENDED: Final[dict[type[ClockMessage], str]] = {ClockMet: "met", ClockBreached: "
 def recount(messages: Sequence[HandoffMessage]) -> Tallies:
     """What kpi should have counted of the distinct messages of lead.handoffs."""
     tallies: Counter[tuple[str, tuple[str, ...]]] = Counter()
-    started = {m.clock_id: (str(m.clock), m.team, m.priority) for m in messages if isinstance(m, ClockStarted)}
+    labels_of = _Labels()
     for message in messages:
         match message:
             case LeadHandedOff():
@@ -505,22 +515,40 @@ def recount(messages: Sequence[HandoffMessage]) -> Tallies:
             case LeadRejected():
                 tallies["leadpact_rejections_total", ()] += 1
             case ClockMessage():
-                for key, amount in _clock_counts(message, started.get(message.clock_id, ("", "", ""))):
+                for key, amount in labels_of.counts(message):
                     tallies[key] += amount
     return {key: float(amount) for key, amount in tallies.items() if amount}
 
 
-def _clock_counts(message: ClockMessage, labels: tuple[str, str, str]) -> Iterator[tuple[tuple[str, Any], int]]:
-    opened, overdue = ("leadpact_clocks_open", labels), ("leadpact_clocks_overdue", labels)
-    if isinstance(message, ClockStarted):
-        yield opened, 1
-    elif isinstance(message, ClockSettled):
-        yield overdue, -1
-    elif type(message) in ENDED:
-        yield ("leadpact_clocks_ended_total", (*labels, ENDED[type(message)])), 1
-        yield opened, -1
-        if isinstance(message, ClockBreached):
-            yield overdue, 1
+class _Labels:
+    """The labels of each clock as they are while it runs: it may move to another priority or team, until it ends."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, str, str]] = {}
+        self._settled: set[str] = set()
+
+    def counts(self, message: ClockMessage) -> Iterator[tuple[tuple[str, Any], int]]:
+        own = (str(message.clock), message.team, message.priority)
+        labels = self._known.setdefault(message.clock_id, own)
+        opened, overdue = ("leadpact_clocks_open", labels), ("leadpact_clocks_overdue", labels)
+        if isinstance(message, ClockStarted):
+            yield opened, 1
+        elif isinstance(message, ClockMoved | ClockResumed):
+            yield opened, -1
+            yield ("leadpact_clocks_open", own), 1
+            self._known[message.clock_id] = own
+        elif isinstance(message, ClockSettled):
+            self._settled.add(message.clock_id)
+            yield overdue, -1
+        elif isinstance(message, ClockCorrected):
+            yield ("leadpact_clocks_corrected_total", labels), 1
+            if message.clock_id not in self._settled:
+                yield overdue, -1
+        elif type(message) in ENDED:
+            yield ("leadpact_clocks_ended_total", (*labels, ENDED[type(message)])), 1
+            yield opened, -1
+            if isinstance(message, ClockBreached):
+                yield overdue, 1
 
 
 def tallies_differ(seen: Seen, kept: Tallies) -> Iterator[str]:
@@ -533,6 +561,7 @@ def tallies_differ(seen: Seen, kept: Tallies) -> Iterator[str]:
     metrics = {
         "leadpact_handoffs_total", "leadpact_contact_attempts_total", "leadpact_returns_total",
         "leadpact_rejections_total", "leadpact_clocks_ended_total", "leadpact_clocks_open", "leadpact_clocks_overdue",
+        "leadpact_clocks_corrected_total",
     }  # fmt: skip
     for key in sorted(expected.keys() | {key for key in found if key[0] in metrics}):
         if expected.get(key, 0) != found.get(key, 0):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from services.handoff.domain import clocks, returns
+from services.handoff.domain import clocks, passing, returns
+from services.handoff.domain.assigning import is_owner
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import Attempt, Lead
 from services.handoff.domain.machine import Cause, allows, step
 from shared.agreement import Agreement
 from shared.events import (
     ActivityLogged,
+    AttemptCorrected,
     AttemptRecorded,
     Channel,
     ClockKind,
@@ -24,8 +26,10 @@ from shared.events import (
 )
 
 REPLIES: Final = frozenset({Outcome.CONNECTED, Outcome.REPLIED, Outcome.BOOKED, Outcome.HELD})
+FIRST_ONES: Final = (ClockKind.ACCEPT, ClockKind.FIRST_TOUCH)  # which an attempt on any channel ends
 REPLIED: Final = "replied"
 ATTEMPTED_AGAIN: Final = "attempted_again"
+ATTEMPTED_BEFORE: Final = "attempted_before"  # what a clock waits for was done before it began, and logged late
 
 
 def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datetime) -> HandoffDecision:
@@ -33,16 +37,17 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
     at = min(message.at, now)  # a meeting stands in the CRM under the time when it will be
     if lead.gone or lead.handed_off_at is None or at < lead.handed_off_at:
         return HandoffDecision(state=lead)
-    draft = Draft(lead=lead, agreement=agreement, cause=message.id, actor=f"crm:{message.by}" if message.by else "lead")
     known = next((one for one in lead.attempts if one.activity == message.activity), None)
+    draft = passing.begin(lead, agreement, message.id, now=now, until=at, inclusive=False)
+    draft.actor = f"crm:{message.by}" if message.by else "lead"
     if known is not None:
         _correct(draft, known, message, at)
     elif message.direction is Direction.INBOUND:
         _answered(draft, message.activity, message.channel, at)
+    elif message.by and allows(draft.lead.state, Cause.ATTEMPT):
+        record(draft, _attempt(message, at), message.duration_s)
     elif message.by:
-        clocks.lapse(draft, at, exhausted=returns.exhausted, inclusive=False)
-        if allows(draft.lead.state, Cause.ATTEMPT):
-            record(draft, _attempt(message, at))
+        _moved_on(draft, _attempt(message, at))
     return draft.decision()
 
 
@@ -63,8 +68,17 @@ def _correct(draft: Draft, known: Attempt, message: ActivityLogged, at: datetime
     if message.seen_at <= known.seen_at:
         return
     corrected = replace(known, outcome=message.outcome, seen_at=message.seen_at)
-    attempts = tuple(corrected if one is known else one for one in draft.lead.attempts)
-    draft.change(attempts=attempts)
+    draft.change(attempts=tuple(corrected if one.activity == known.activity else one for one in draft.lead.attempts))
+    if corrected.outcome is not known.outcome:
+        draft.tell(
+            AttemptCorrected,
+            at=known.at,
+            activity=known.activity,
+            number=known.number,
+            channel=known.channel,
+            outcome=corrected.outcome,
+            former_outcome=known.outcome,
+        )
     if message.outcome in REPLIES:
         _replied(draft, message.activity, message.channel, at)
 
@@ -72,49 +86,93 @@ def _correct(draft: Draft, known: Attempt, message: ActivityLogged, at: datetime
 def _answered(draft: Draft, activity: str, channel: Channel, at: datetime) -> None:
     """The lead itself wrote or called. Before the first touch there is no chase to stop: that is still owed."""
     if draft.lead.attempts:
-        clocks.lapse(draft, at, exhausted=returns.exhausted, inclusive=False)
         _replied(draft, activity, channel, at)
 
 
 def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> None:
     """Count an attempt. Raises Impossible when the lead is not being followed up."""
-    state = step(draft.lead.state, Cause.ATTEMPT)
+    state = step(draft.lead.state, Cause.ATTEMPT, paused=draft.lead.pause is not None)
     if draft.lead.state is State.HANDED_OFF:
         draft.tell(LeadAccepted, at=attempt.at)
-    number = len(draft.lead.attempts) + 1
-    draft.change(state=state, attempts=(*draft.lead.attempts, replace(attempt, number=number)))
+    counts = _counts(draft, attempt)
+    counted = replace(attempt, number=len(draft.lead.attempts) + 1, step=counts and _is_step(draft, attempt))
+    draft.change(state=state, attempts=(*draft.lead.attempts, counted))
     draft.tell(
         AttemptRecorded,
-        at=attempt.at,
-        activity=attempt.activity,
-        number=number,
-        channel=attempt.channel,
-        outcome=attempt.outcome,
+        at=counted.at,
+        activity=counted.activity,
+        number=counted.number,
+        channel=counted.channel,
+        outcome=counted.outcome,
         duration_s=duration_s,
+        by=counted.by,
+        **(_delays(draft, counted.at) if counted.number == 1 else {}),
     )
-    _end_what_waited(draft, attempt.at)
-    if attempt.outcome in REPLIES:
-        _replied(draft, attempt.activity, attempt.channel, attempt.at)
+    if counts:
+        _end_what_waited(draft, counted)
+    if counted.outcome in REPLIES:
+        _replied(draft, counted.activity, counted.channel, counted.at)
     elif not draft.lead.replied:
         _wait_for_next(draft)
 
 
-def _end_what_waited(draft: Draft, at: datetime) -> None:
-    for clock in clocks.running(draft.lead, ClockKind.FIRST_TOUCH, ClockKind.NEXT_ATTEMPT):
-        clocks.touch(draft, clock, at)
+def _moved_on(draft: Draft, attempt: Attempt) -> None:
+    """The chase is over, so it is not counted; a breach that was none is taken back all the same."""
+    if _counts(draft, attempt):
+        every_channel = draft.agreement.follow_up.off_cadence == "count"
+        clocks.take_back(draft, attempt.at, attempt.activity, *(clocks.ATTEMPTS if every_channel else FIRST_ONES))
+
+
+def _counts(draft: Draft, attempt: Attempt) -> bool:
+    """Whether it is the owner's to count: a colleague's is, unless the agreement says otherwise."""
+    return draft.agreement.follow_up.colleagues == "count" or is_owner(draft.agreement, draft.lead, attempt.by)
+
+
+def _is_step(draft: Draft, attempt: Attempt) -> bool:
+    """Whether it goes on with the cadence. The first touch always begins it."""
+    follow_up, made = draft.agreement.follow_up, _steps_made(draft.lead)
+    if follow_up.off_cadence == "count" or made == 0:
+        return True
+    return made < len(follow_up.cadence) and follow_up.cadence[made].channel is attempt.channel
+
+
+def _steps_made(lead: Lead) -> int:
+    return sum(attempt.step for attempt in lead.attempts)
+
+
+def _delays(draft: Draft, at: datetime) -> dict[str, Any]:
+    """How long the first attempt took: from the assignment, and from the lead's own act."""
+    lead, calendar = draft.lead, draft.calendar
+    assigned = min(lead.assigned_at or at, at)
+    return {
+        "since_assigned_s": (at - assigned).total_seconds(),
+        "since_assigned_working_s": calendar.between(assigned, at).total_seconds(),
+        "since_ready_working_s": calendar.between(min(lead.ready_at or assigned, at), at).total_seconds(),
+    }
+
+
+def _end_what_waited(draft: Draft, attempt: Attempt) -> None:
+    waited = clocks.ATTEMPTS if attempt.step else FIRST_ONES
+    for clock in clocks.running(draft.lead, *waited):
+        if attempt.at < clock.started_at:
+            clocks.cancel(draft, clock, attempt.at, ATTEMPTED_BEFORE)
+        else:
+            clocks.touch(draft, clock, attempt.at, activity=attempt.activity)
+    clocks.take_back(draft, attempt.at, attempt.activity, *waited)
     for clock in clocks.running(draft.lead, ClockKind.REPLY_WAIT):
-        clocks.cancel(draft, clock, at, ATTEMPTED_AGAIN)
+        clocks.cancel(draft, clock, attempt.at, ATTEMPTED_AGAIN)
 
 
 def _wait_for_next(draft: Draft) -> None:
-    """The next step of the cadence, from the latest attempt on; after the last step, the lead's time to answer."""
-    follow_up, made = draft.agreement.follow_up, len(draft.lead.attempts)
-    latest = max(attempt.at for attempt in draft.lead.attempts)
-    if made < len(follow_up.cadence):
-        due_at = latest + follow_up.cadence[made].after
-        clocks.start(draft, ClockKind.NEXT_ATTEMPT, made + 1, at=latest, due_at=due_at)
+    """The next step of the cadence, from the latest one on; after the last step, the lead's time to answer."""
+    lead, cadence = draft.lead, draft.agreement.follow_up.cadence
+    if clocks.running(lead, ClockKind.FIRST_TOUCH, ClockKind.NEXT_ATTEMPT, ClockKind.REPLY_WAIT):
+        return
+    made, latest = _steps_made(lead), max(attempt.at for attempt in lead.attempts)
+    if made < len(cadence):
+        clocks.start(draft, ClockKind.NEXT_ATTEMPT, made + 1, at=latest)
     elif returns.exhausted_way(draft.agreement, "") is not None:
-        clocks.start(draft, ClockKind.REPLY_WAIT, made, at=latest, due_at=latest + follow_up.wait_for_reply)
+        clocks.start(draft, ClockKind.REPLY_WAIT, len(lead.attempts), at=latest)
 
 
 def _replied(draft: Draft, activity: str, channel: Channel, at: datetime) -> None:

@@ -1,40 +1,98 @@
-"""Clocks: how they start, warn, breach and end. Each ends once; what happens carries the moment by the rule."""
+"""Clocks: how they start, move, stand still and end. Each ends once; what happens carries the moment by the rule.
+
+Time here is working time, by the calendar of who has the lead. A running clock follows its lead:
+when the priority, the team, the owner, the calendar or the agreement changes, it is set anew
+(`gauge`), and nobody's time is cut shorter than the new promise counted from that moment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
-from services.handoff.domain.draft import SYSTEM, Draft
-from services.handoff.domain.lead import Clock, Lead
+from services.handoff.domain.draft import Draft
+from services.handoff.domain.lead import Alarm, Breach, Clock, Escalation, Lead, Pause
+from shared.calendars import Calendar
 from shared.events import (
     ClockBreached,
     ClockCancelled,
+    ClockCorrected,
     ClockKind,
     ClockMessage,
     ClockMet,
+    ClockMoved,
+    ClockPaused,
+    ClockResumed,
     ClockSettled,
     ClockStarted,
     ClockWarned,
     identity,
 )
 
+TOUCHED: Final = "touched"
+NOT_PROMISED: Final = "not_promised"  # what is agreed now knows no such clock
+ANSWERS: Final = (ClockKind.ACCEPT, ClockKind.DECISION)  # what Sales says of a lead ends them well
+ATTEMPTS: Final = (ClockKind.ACCEPT, ClockKind.FIRST_TOUCH, ClockKind.NEXT_ATTEMPT)  # an attempt ends them
 
-def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, due_at: datetime) -> None:
-    """Start the clock that waits for attempt `n`; the wait for a reply warns nobody."""
+
+def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool = False) -> None:
+    """Start the clock that waits for attempt `n`, unless the agreement promises no such time."""
     lead = draft.lead
-    warn_at = () if kind is ClockKind.REPLY_WAIT else tuple(sorted(draft.agreement.follow_up.warn_at))
+    allowed = _allowed(draft, kind, n, hurried=hurried)
+    if allowed is None:
+        return
+    due_at = draft.calendar.add(at, allowed)
     clock = Clock(
-        id=identity(lead.lead, lead.episode, kind, n),
+        id=identity(lead.lead, lead.episode, kind, n, lead.turn),
         kind=kind,
         n=n,
         started_at=at,
         due_at=due_at,
-        warn_at=warn_at,
+        allowed_s=allowed.total_seconds(),
+        hurried=hurried,
     )
-    draft.change(clocks=(*lead.clocks, clock))
-    _tell(draft, ClockStarted, clock, at=at)
+    begin(draft, _warned_of(draft, clock, since=at, shares=draft.agreement.follow_up.warn_at))
+
+
+def adopt(draft: Draft, clock: Clock) -> None:
+    """Go on with the clock of another lead as this one's own, due when it was. What was warned of was told."""
+    lead = draft.lead
+    own = identity(lead.lead, lead.episode, clock.kind, clock.n, lead.turn)
+    begin(draft, replace(clock, id=own, overdue=False, escalations=(), pause=None))
+
+
+def begin(draft: Draft, clock: Clock) -> None:
+    """A new clock runs; while the lead is paused it stands still from the first."""
+    draft.change(clocks=(*draft.lead.clocks, clock), agreement=draft.agreement.version)
+    tell(draft, ClockStarted, clock, at=clock.started_at)
+    held = draft.lead.pause
+    if held and held.at < clock.due_at and (held.until is None or clock.started_at < held.until):
+        _hold(draft, clock, max(clock.started_at, held.at))
+
+
+def _allowed(draft: Draft, kind: ClockKind, n: int, *, hurried: bool) -> timedelta | None:
+    own = _promised(draft, kind, n)
+    first = _promised(draft, ClockKind.FIRST_TOUCH, n) if hurried else None
+    return min(own, first) if own and first else own
+
+
+def _promised(draft: Draft, kind: ClockKind, n: int) -> timedelta | None:
+    lead, follow_up = draft.lead, draft.agreement.follow_up
+    span = follow_up.allowed(kind, n, priority=lead.priority, fit_grade=lead.fit_grade, team=lead.team)
+    return draft.calendar.time_of(span) if span else None
+
+
+def _warned_of(draft: Draft, clock: Clock, *, since: datetime, shares: Iterable[float]) -> Clock:
+    """The clock with the warnings that lie ahead of `since`; the wait for a reply warns nobody."""
+    if clock.kind is ClockKind.REPLY_WAIT:
+        return clock
+    calendar, allowed = draft.calendar, timedelta(seconds=clock.allowed_s)
+    left = calendar.between(since, clock.due_at)
+    ahead = [(share, left - allowed * (1 - share)) for share in sorted(shares)]
+    alarms = tuple(Alarm(share=share, at=calendar.add(since, wait)) for share, wait in ahead if wait > timedelta(0))
+    return replace(clock, alarms=alarms)
 
 
 def running(lead: Lead, *kinds: ClockKind) -> tuple[Clock, ...]:
@@ -42,25 +100,43 @@ def running(lead: Lead, *kinds: ClockKind) -> tuple[Clock, ...]:
     return tuple(clock for clock in lead.clocks if clock.kind in kinds)
 
 
-def touch(draft: Draft, clock: Clock, at: datetime) -> None:
-    """What it waited for happened at `at`: met, at the very due time too; after a breach, settled."""
+# --- how they end ---
+
+
+def touch(draft: Draft, clock: Clock, at: datetime, *, activity: str = "") -> None:
+    """What it waited for happened at `at`: met, at the very due time too; after a breach, settled.
+
+    A breach that was told although the thing was done in time, and only logged late, is taken back.
+    """
     _drop(draft, clock)
-    if clock.overdue:
-        late_s = max(timedelta(0), at - clock.due_at).total_seconds()
-        _tell(draft, ClockSettled, clock, at=at, reason="touched", late_s=late_s)
+    if clock.overdue and at > clock.due_at:
+        _settle(draft, clock, at, TOUCHED)
+    elif clock.overdue:
+        tell(draft, ClockCorrected, clock, at=at, activity=activity, **_took(draft.calendar, clock.started_at, at))
     else:
-        took_s = max(timedelta(0), at - clock.started_at).total_seconds()
-        _tell(draft, ClockMet, clock, at=at, took_s=took_s)
+        tell(draft, ClockMet, clock, at=at, **_took(draft.calendar, clock.started_at, at))
 
 
 def cancel(draft: Draft, clock: Clock, at: datetime, reason: str) -> None:
     """No longer asked for; after a breach that settles it."""
     _drop(draft, clock)
     if clock.overdue:
-        late_s = max(timedelta(0), at - clock.due_at).total_seconds()
-        _tell(draft, ClockSettled, clock, at=at, reason=reason, late_s=late_s)
+        _settle(draft, clock, at, reason)
     else:
-        _tell(draft, ClockCancelled, clock, at=at, reason=reason)
+        tell(draft, ClockCancelled, clock, at=at, reason=reason)
+
+
+def end_all(draft: Draft, at: datetime, reason: str) -> None:
+    """Sales spoke, or the agreement for it: the clocks that waited for that are met, the others cancelled.
+
+    Nothing stands still any longer.
+    """
+    draft.change(pause=None)
+    for clock in draft.lead.clocks:
+        if clock.kind in ANSWERS:
+            touch(draft, clock, at)
+        else:
+            cancel(draft, clock, at, reason)
 
 
 def cancel_all(draft: Draft, at: datetime, reason: str) -> None:
@@ -68,50 +144,157 @@ def cancel_all(draft: Draft, at: datetime, reason: str) -> None:
         cancel(draft, clock, at, reason)
 
 
-def lapse(
-    draft: Draft, until: datetime, *, exhausted: Callable[[Draft, datetime], None], inclusive: bool = True
-) -> list[datetime]:
-    """Let time pass: tell each warning and end up to `until` in the order of their moments, and which those were.
-
-    Dues at exactly `until` only when `inclusive`: a touch at that very moment is in time.
-    `exhausted` is called when the time for a reply is over.
-    """
-    moments: list[datetime] = []
-    behind = draft.cause, draft.actor
-    while clock := _next(draft.lead, until, inclusive=inclusive):
-        moment = clock.next_at
-        assert moment is not None  # _next found it by that
-        moments.append(moment)
-        draft.cause, draft.actor = clock.id, SYSTEM  # time did it, whoever made us look
-        if clock.warn_at:
-            _warn(draft, clock, moment)
-        elif clock.kind is ClockKind.REPLY_WAIT:
-            touch(draft, clock, moment)
-            exhausted(draft, moment)
-        else:
-            _replace(draft, replace(clock, overdue=True))
-            _tell(draft, ClockBreached, clock, at=clock.due_at)
-    draft.cause, draft.actor = behind
-    return moments
+def take_back(draft: Draft, at: datetime, activity: str, *kinds: ClockKind) -> None:
+    """A touch at `at` was logged late: what was breached and settled, and was touched in time, is met."""
+    for breach in draft.lead.breaches:
+        if breach.kind in kinds and breach.started_at <= at <= breach.due_at:
+            draft.change(breaches=tuple(one for one in draft.lead.breaches if one is not breach))
+            draft.tell(
+                ClockCorrected,
+                at=at,
+                clock_id=breach.clock_id,
+                clock=breach.kind,
+                due_at=breach.due_at,
+                activity=activity,
+                **_took(draft.calendar, breach.started_at, at),
+            )
 
 
-def _warn(draft: Draft, clock: Clock, moment: datetime) -> None:
-    share, *left = clock.warn_at
-    _replace(draft, replace(clock, warn_at=tuple(left)))
-    _tell(draft, ClockWarned, clock, at=moment, share=share)
+def _settle(draft: Draft, clock: Clock, at: datetime, reason: str) -> None:
+    breach = Breach(clock_id=clock.id, kind=clock.kind, started_at=clock.started_at, due_at=clock.due_at)
+    draft.change(breaches=(*draft.lead.breaches, breach))
+    late = max(timedelta(0), at - clock.due_at)
+    working = draft.calendar.between(clock.due_at, clock.due_at + late)
+    tell(
+        draft,
+        ClockSettled,
+        clock,
+        at=at,
+        reason=reason,
+        late_s=late.total_seconds(),
+        late_working_s=working.total_seconds(),
+    )
 
 
-def _next(lead: Lead, until: datetime, *, inclusive: bool) -> Clock | None:
-    due = [
-        (moment, clock.id, clock)
-        for clock in lead.clocks
-        if (moment := clock.next_at) is not None
-        and (moment < until or (moment == until and (inclusive or bool(clock.warn_at))))
+def _took(calendar: Calendar, start: datetime, at: datetime) -> dict[str, float]:
+    end = max(start, at)
+    return {"took_s": (end - start).total_seconds(), "took_working_s": calendar.between(start, end).total_seconds()}
+
+
+# --- how they warn and breach ---
+
+
+def warn(draft: Draft, clock: Clock, moment: datetime) -> None:
+    alarm, *left = clock.alarms
+    keep(draft, replace(clock, alarms=tuple(left)))
+    tell(draft, ClockWarned, clock, at=moment, share=alarm.share)
+
+
+def breach(draft: Draft, clock: Clock) -> None:
+    """Its time is over; what the agreement's escalation has in store begins to run."""
+    keep(draft, replace(clock, overdue=True, alarms=(), escalations=_escalations(draft, clock)))
+    tell(draft, ClockBreached, clock, at=clock.due_at)
+
+
+def _escalations(draft: Draft, clock: Clock) -> tuple[Escalation, ...]:
+    calendar = draft.calendar
+    steps = [
+        Escalation(
+            step=n,
+            at=calendar.add(clock.due_at, calendar.time_of(rule.at)),
+            to=rule.to,
+            reassign=rule.reassign is not None,
+        )
+        for n, rule in enumerate(draft.agreement.follow_up.escalation, start=1)
+        if clock.kind in rule.on
     ]
-    return min(due)[2] if due else None
+    return tuple(sorted(steps, key=lambda one: (one.at, one.step)))
 
 
-def _tell(draft: Draft, kind: type[ClockMessage], clock: Clock, *, at: datetime, **more: object) -> None:
+# --- how they stand still and move ---
+
+
+def pause(draft: Draft, at: datetime, reason: str, until: datetime | None) -> None:
+    """Every clock of the lead stands still; one that is overdue stays overdue."""
+    draft.change(pause=Pause(at=at, reason=reason, until=until))
+    for clock in draft.lead.clocks:
+        if not clock.overdue:
+            _hold(draft, clock, at)
+
+
+def _hold(draft: Draft, clock: Clock, at: datetime) -> None:
+    assert draft.lead.pause is not None  # who is asked to hold is paused
+    held = replace(draft.lead.pause, at=at)
+    left = draft.calendar.between(at, clock.due_at)
+    keep(draft, replace(clock, pause=held, left_s=left.total_seconds()))
+    tell(draft, ClockPaused, clock, at=at, reason=held.reason, until=held.until)
+
+
+def resume(draft: Draft, at: datetime) -> None:
+    """Every clock of the lead goes on with what it had left."""
+    draft.change(pause=None)
+    for clock in draft.lead.clocks:
+        if clock.pause:
+            _go_on(draft, clock, clock.pause, at)
+
+
+def _go_on(draft: Draft, clock: Clock, held: Pause, at: datetime) -> None:
+    stood = draft.calendar.between(held.at, at).total_seconds()
+    due_at = draft.calendar.add(at, timedelta(seconds=clock.left_s))
+    after = replace(clock, pause=None, left_s=0.0, paused_s=clock.paused_s + stood, due_at=due_at)
+    after = _warned_of(draft, after, since=at, shares=[alarm.share for alarm in clock.alarms])
+    keep(draft, after)
+    tell(draft, ClockResumed, after, at=at)
+
+
+def gauge(draft: Draft, now: datetime, reason: str, *, later: bool = True) -> None:
+    """Set the lead's open clocks by what holds now; what fell due before stays due. `later`: they may get more time."""
+    for clock in draft.lead.clocks:
+        if not clock.overdue and (clock.pause or clock.due_at > now):
+            _gauge(draft, clock, now, reason, later=later)
+    draft.change(agreement=draft.agreement.version)
+
+
+def _gauge(draft: Draft, clock: Clock, now: datetime, reason: str, *, later: bool) -> None:
+    allowed = _allowed(draft, clock.kind, clock.n, hurried=clock.hurried)
+    if allowed is not None and not later:
+        allowed = min(allowed, timedelta(seconds=clock.allowed_s))
+    if allowed is None:
+        cancel(draft, clock, now, NOT_PROMISED)
+    elif clock.pause:
+        more = allowed.total_seconds() - clock.allowed_s
+        left_s = clock.left_s + more if more > 0 else min(clock.left_s, allowed.total_seconds())
+        due_at = draft.calendar.add(clock.pause.at, timedelta(seconds=left_s))
+        keep(draft, replace(clock, allowed_s=allowed.total_seconds(), left_s=left_s, due_at=due_at))
+    else:
+        _move(draft, clock, now, allowed, reason)
+
+
+def _move(draft: Draft, clock: Clock, now: datetime, allowed: timedelta, reason: str) -> None:
+    """To where it would be had it always run so; a shorter time counts from now, and never makes it longer."""
+    due_at = draft.calendar.add(clock.started_at, allowed + timedelta(seconds=clock.paused_s))
+    if due_at < clock.due_at:
+        due_at = min(clock.due_at, draft.calendar.add(now, allowed))
+    after = replace(clock, due_at=due_at, allowed_s=allowed.total_seconds())
+    if due_at != clock.due_at:
+        after = _warned_of(draft, after, since=now, shares=[alarm.share for alarm in clock.alarms])
+        tell(draft, ClockMoved, after, at=now, former_due_at=clock.due_at, reason=reason)
+    keep(draft, after)
+
+
+def hurry(draft: Draft, now: datetime, reason: str) -> None:
+    """The lead itself asked again: the next attempt is due like a first touch, and nothing later than it was."""
+    for clock in running(draft.lead, ClockKind.NEXT_ATTEMPT):
+        if not clock.overdue:
+            keep(draft, replace(clock, hurried=True))
+    gauge(draft, now, reason, later=False)
+
+
+# --- the parts of all this ---
+
+
+def tell(draft: Draft, kind: type[ClockMessage], clock: Clock, *, at: datetime, **more: object) -> None:
+    """Say what happened to the clock."""
     draft.tell(kind, at=at, clock_id=clock.id, clock=clock.kind, due_at=clock.due_at, **more)
 
 
@@ -119,5 +302,6 @@ def _drop(draft: Draft, clock: Clock) -> None:
     draft.change(clocks=tuple(one for one in draft.lead.clocks if one.id != clock.id))
 
 
-def _replace(draft: Draft, clock: Clock) -> None:
+def keep(draft: Draft, clock: Clock) -> None:
+    """Put the clock in the place of what it was."""
     draft.change(clocks=tuple(clock if one.id == clock.id else one for one in draft.lead.clocks))

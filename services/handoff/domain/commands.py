@@ -1,4 +1,4 @@
-"""What people may do with a lead: accept, reject, attempts, qualify, return, disqualify."""
+"""What people may do with a lead: each command is a decision, or Refused with what would be possible."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.handoff.domain import attempts, clocks, returns
+from services.handoff.domain import assigning, attempts, clocks, passing, returns, triggers
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import Attempt, Lead
 from services.handoff.domain.machine import Cause
 from shared.agreement import Agreement
 from shared.errors import Refused
-from shared.events import Channel, LeadAccepted, LeadQualified, Outcome, State
+from shared.events import Channel, ClockKind, LeadAccepted, LeadQualified, Outcome, State
 
+NORMAL: Final = "normal"  # the priority that every agreement has
+BY_HAND: Final = "by_hand"  # what stands for the trigger of a hand-off that a person made
 SKEW: Final = timedelta(minutes=1)  # how much the clocks of others may be ahead
 
 
@@ -26,54 +28,110 @@ class Command:
     person: str
 
 
-def _begin(lead: Lead, command: Command, agreement: Agreement, until: datetime, *, inclusive: bool = True) -> Draft:
-    """What fell due before the command was given comes first. Raises Refused (`unknown`) for a lead that is gone."""
+def _begin(
+    lead: Lead, command: Command, agreement: Agreement, now: datetime, *, until: datetime | None = None
+) -> Draft:
+    """What fell due before the command was given comes first. Raises Refused (`unknown`) for a lead that is gone.
+
+    `until`: the time of an answer to a clock, or of an act that is told later; at the very due time it was in time.
+    """
     if lead.gone:
         raise Refused("unknown", "there is no such lead any more")
-    draft = Draft(lead=lead, agreement=agreement, cause=command.id)
-    clocks.lapse(draft, until, exhausted=returns.exhausted, inclusive=inclusive)
+    draft = passing.begin(lead, agreement, command.id, now=now, until=until or now, inclusive=until is None)
     draft.actor = command.person
     return draft
 
 
 def accept(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
-    draft = _begin(lead, command, agreement, now)
+    draft = _begin(lead, command, agreement, now, until=now)
     draft.move(Cause.ACCEPT)
     draft.tell(LeadAccepted, at=now)
+    for clock in clocks.running(draft.lead, ClockKind.ACCEPT):
+        clocks.touch(draft, clock, now)
     return draft.decision()
 
 
 def qualify(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
     """Sales says it is an SQL, which accepts it too."""
-    draft = _begin(lead, command, agreement, now)
+    draft = _begin(lead, command, agreement, now, until=now)
     waiting = draft.lead.state is State.HANDED_OFF
     draft.move(Cause.QUALIFY)
     if waiting:
         draft.tell(LeadAccepted, at=now)
-    clocks.cancel_all(draft, now, "qualified")
+    clocks.end_all(draft, now, "qualified")
     draft.tell(LeadQualified, at=now)
     return draft.decision()
 
 
-def _with_reason(end: Callable[[Draft, datetime], None]) -> Callable[..., HandoffDecision]:
+def resume(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
+    draft = _begin(lead, command, agreement, now)
+    draft.move(Cause.RESUME)
+    clocks.resume(draft, now)
+    return draft.decision()
+
+
+def _doing(do: Callable[[Draft, datetime], None], *, answers: bool = False) -> Callable[..., HandoffDecision]:
+    """`answers`: it is what clocks wait for."""
+
     def handle(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
-        draft = _begin(lead, command, agreement, now)
-        end(draft, now)
+        draft = _begin(lead, command, agreement, now, until=now if answers else None)
+        do(draft, now)
         return draft.decision()
 
     return handle
 
 
 def reject(reason: str) -> Callable[..., HandoffDecision]:
-    return _with_reason(lambda draft, now: returns.rejected(draft, now, reason))
+    return _doing(lambda draft, now: returns.rejected(draft, now, reason), answers=True)
 
 
 def send_back(reason: str, track: str | None) -> Callable[..., HandoffDecision]:
-    return _with_reason(lambda draft, now: returns.returned(draft, now, reason, track))
+    return _doing(lambda draft, now: returns.returned(draft, now, reason, track), answers=True)
 
 
 def disqualify(reason: str) -> Callable[..., HandoffDecision]:
-    return _with_reason(lambda draft, now: returns.disqualified(draft, now, reason))
+    return _doing(lambda draft, now: returns.disqualified(draft, now, reason), answers=True)
+
+
+def nurture(track: str) -> Callable[..., HandoffDecision]:
+    return _doing(lambda draft, now: returns.nurtured(draft, now, track))
+
+
+def pause(reason: str, until: datetime | None) -> Callable[..., HandoffDecision]:
+    """Nobody is held to a time until it is resumed, by itself at `until`."""
+
+    def do(draft: Draft, now: datetime) -> None:
+        if until is not None and until <= now:
+            raise Refused("in_the_past", "until must be in the future")
+        returns.check_reason(draft.agreement.follow_up.pause_reasons, reason)
+        draft.move(Cause.PAUSE)
+        clocks.pause(draft, now, reason, until)
+
+    return _doing(do)
+
+
+def reassign(team: str | None, owner: str | None) -> Callable[..., HandoffDecision]:
+    def do(draft: Draft, now: datetime) -> None:
+        draft.move(Cause.REASSIGN)
+        if team is None and owner is None:
+            raise Refused("nobody_named", "name the team, the owner, or both")
+        chosen, person = assigning.place(draft.agreement, draft.lead, team=team, owner=owner)
+        assigning.reassign(draft, now, team=chosen, owner=person, reason=assigning.BY_HAND)
+
+    return _doing(do)
+
+
+def hand_off(priority: str, team: str | None, owner: str | None) -> Callable[..., HandoffDecision]:
+    """Marketing or Sales hands it over without waiting for a trigger."""
+
+    def do(draft: Draft, now: datetime) -> None:
+        known = dict.fromkeys((NORMAL, *(trigger.priority for trigger in draft.agreement.handoff.triggers)))
+        if priority not in known:
+            raise Refused("unknown_priority", f"the priority must be one of the agreement's: {', '.join(known)}")
+        handing = triggers.Handing(trigger=BY_HAND, priority=priority, ready_at=now, team=team, owner=owner)
+        triggers.hand_over(draft, handing, now, cause=Cause.HAND_OFF)
+
+    return _doing(do)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +158,7 @@ def attempt(new: NewAttempt) -> Callable[..., HandoffDecision]:
             raise Refused("before_hand_off", "at must not be before the hand-off")
         if new.activity and any(one.activity == new.activity for one in lead.attempts):
             return HandoffDecision(state=lead)
-        draft = _begin(lead, command, agreement, at, inclusive=False)
+        draft = _begin(lead, command, agreement, now, until=at)
         attempts.record(draft, _counted(new, command, at, now), new.duration_s)
         return draft.decision()
 

@@ -10,6 +10,7 @@ from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import Cause, step
 from services.handoff.domain.notices import Notice
 from shared.agreement import Agreement
+from shared.calendars import Calendar
 from shared.events import HandoffMessage, identity
 from shared.work import Decision
 
@@ -38,7 +39,12 @@ class Draft:
 
     def move(self, cause: Cause) -> None:
         """Go where the machine says. Raises Impossible."""
-        self.change(state=step(self.lead.state, cause))
+        self.change(state=step(self.lead.state, cause, paused=self.lead.pause is not None))
+
+    @property
+    def calendar(self) -> Calendar:
+        """The working time of who has the lead."""
+        return self.agreement.calendar_for(self.lead.team, self.lead.owner)
 
     def tell(self, kind: type[HandoffMessage], *, at: datetime, **more: Any) -> None:
         """Say what happened, under the lead's next version."""

@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from services.handoff.domain import clocks
+from services.handoff.domain import clocks, passing
 from services.handoff.domain.draft import Draft, HandoffDecision
-from services.handoff.domain.lead import WITH_MARKETING, Clock, Lead
-from services.handoff.domain.returns import exhausted
+from services.handoff.domain.lead import WITH_MARKETING, Lead
 from shared.agreement import Agreement
 from shared.events import ContactErased, ContactsMerged, LeadAssigned, LeadErased, State
 
@@ -33,9 +32,10 @@ def merged(
 ) -> HandoffDecision:
     """End the merged-away leads; the survivor keeps its own life, or goes on with the furthest of theirs."""
     survivor = Draft(lead=lead, agreement=agreement, cause=message.id)
-    parting = [Draft(lead=other, agreement=agreement, cause=message.id) for other in others.values() if not other.gone]
-    for draft in parting:
-        clocks.lapse(draft, min(message.at, now), exhausted=exhausted)
+    until = min(message.at, now)
+    parting = [
+        passing.begin(other, agreement, message.id, now=now, until=until) for other in others.values() if not other.gone
+    ]
     if not lead.gone:
         _inherit(survivor, [draft.lead for draft in parting], now)
     for draft in parting:
@@ -80,7 +80,14 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
         team=other.team,
         owner=other.owner,
         priority=other.priority,
+        trigger=other.trigger,
+        fit_grade=other.fit_grade,
+        owners=other.owners,
+        turn=other.turn,
+        ready_at=other.ready_at,
         handed_off_at=other.handed_off_at,
+        assigned_at=other.assigned_at,
+        pause=other.pause,
         ended_at=None,
         cool_down_until=None,
         replied=other.replied,
@@ -90,13 +97,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
     )
     survivor.tell(LeadAssigned, at=now)
     for clock in other.clocks:
-        _restart(survivor, clock)
-
-
-def _restart(survivor: Draft, clock: Clock) -> None:
-    clocks.start(survivor, clock.kind, clock.n, at=clock.started_at, due_at=clock.due_at)
-    *others, started = survivor.lead.clocks
-    survivor.change(clocks=(*others, replace(started, warn_at=clock.warn_at)))  # what was warned of was told
+        clocks.adopt(survivor, clock)
 
 
 def erased(lead: Lead, message: ContactErased, agreement: Agreement, now: datetime) -> HandoffDecision:
@@ -116,8 +117,12 @@ def _forgotten(why: str) -> dict[str, object]:
         "state": State.MARKETING,
         "score": None,
         "attempts": (),
+        "breaches": (),
         "deals": {},
+        "ready_at": None,
         "handed_off_at": None,
+        "assigned_at": None,
+        "pause": None,
         "replied": False,
         "unfit": False,
     }

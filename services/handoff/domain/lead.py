@@ -10,6 +10,7 @@ from typing import Final
 from shared.events import Channel, ClockKind, Outcome, State, Submission
 
 WITH_MARKETING: Final = frozenset({State.MARKETING, State.RETURNED, State.LOST, State.DISQUALIFIED})
+CHASED: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING})
 WITH_SALES: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING, State.QUALIFIED, State.OPPORTUNITY})
 
 
@@ -29,31 +30,78 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """A warning still to be given: at `share` of the clock's working time."""
+
+    share: float
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escalation:
+    """A step of the escalation that was agreed at the breach, counted from 1, and still to be taken."""
+
+    step: int
+    at: datetime
+    to: tuple[str, ...] = ()
+    reassign: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Nobody is held to a time since `at`, with a reason; `until`: it ends by itself then."""
+
+    at: datetime
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clock:
-    """A running clock, or a breached one whose matter is still open (`overdue`)."""
+    """A running clock, a paused one, or a breached one whose matter is still open (`overdue`).
+
+    `allowed_s` is the working time that it gives, `paused_s` the working time that it stood still,
+    `left_s` what a paused clock has left. A `hurried` one gives the time to a first touch, because
+    the lead itself asked again.
+    """
 
     id: str
     kind: ClockKind
     n: int  # the attempt it waits for, or the last one before the wait for a reply
     started_at: datetime
     due_at: datetime
-    warn_at: tuple[float, ...] = ()  # shares of its time still to be warned at, rising
+    allowed_s: float = 0.0
+    paused_s: float = 0.0
+    left_s: float = 0.0
+    alarms: tuple[Alarm, ...] = ()  # rising
+    escalations: tuple[Escalation, ...] = ()  # rising; of a breached clock
     overdue: bool = False
-
-    def moment_of(self, share: float) -> datetime:
-        return self.started_at + (self.due_at - self.started_at) * share
+    hurried: bool = False
+    pause: Pause | None = None
 
     @property
     def next_at(self) -> datetime | None:
-        """When it next has something to say: a warning or its end. None once ended."""
+        """When it next has something to say: a warning, its end, an escalation, the end of a pause."""
+        if self.pause:
+            return self.pause.until
         if self.overdue:
-            return None
-        return self.moment_of(self.warn_at[0]) if self.warn_at else self.due_at
+            return self.escalations[0].at if self.escalations else None
+        return self.alarms[0].at if self.alarms else self.due_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """A breach of this episode that is settled. A touch in its time may still be logged, and takes it back."""
+
+    clock_id: str
+    kind: ClockKind
+    started_at: datetime
+    due_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """A contact attempt that counts. PERSONAL: note."""
+    """A contact attempt that counts. `step`: it is one of the cadence's steps. PERSONAL: note."""
 
     activity: str
     number: int
@@ -63,6 +111,7 @@ class Attempt:
     by: str
     seen_at: datetime
     note: str = ""
+    step: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +126,12 @@ class Deal:
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """One lead. `version` is the number of the last message about it; `episode` counts its hand-offs."""
+    """One lead. `version` is the number of the last message about it; `episode` counts its hand-offs.
+
+    Of its episode: `trigger` and `fit_grade` as of the hand-off, `owners` everybody who had it,
+    `turn` how often it changed hands, `breaches` those that are settled. `agreement` is the version
+    by which the open clocks were last set.
+    """
 
     lead: str
     version: int = 0
@@ -86,13 +140,22 @@ class Lead:
     team: str = ""
     owner: str = ""
     priority: str = ""
+    trigger: str = ""
+    fit_grade: str = ""
+    owners: tuple[str, ...] = ()
+    turn: int = 0
+    ready_at: datetime | None = None
     handed_off_at: datetime | None = None
+    assigned_at: datetime | None = None
+    pause: Pause | None = None
     ended_at: datetime | None = None
     cool_down_until: datetime | None = None
     replied: bool = False
     unfit: bool = False  # disqualified by a score, not by a person
     attempts: tuple[Attempt, ...] = ()
     clocks: tuple[Clock, ...] = ()
+    breaches: tuple[Breach, ...] = ()
+    agreement: str = ""
     deals: Mapping[str, Deal] = field(default_factory=dict)
     score: Score | None = None
     gone: str = ""  # why there is nothing more to it: erased, merged

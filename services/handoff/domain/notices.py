@@ -10,29 +10,42 @@ from services.handoff.domain.lead import Lead
 from shared.agreement import Agreement
 from shared.events import (
     ClockBreached,
+    ClockCorrected,
     ClockMessage,
+    ClockPaused,
+    ClockResumed,
     ClockStarted,
     ClockWarned,
     HandoffMessage,
+    LeadAccepted,
     LeadAssigned,
     LeadDisqualified,
     LeadErased,
+    LeadEscalated,
     LeadHandedOff,
     LeadQualified,
     LeadRejected,
     LeadReplied,
     LeadReturned,
+    PriorityRaised,
     identity,
 )
 
 WEBHOOK: Final = "webhook"
+REASSIGNED: Final = "reassigned"
 
 # The agreement's word for each message that one can be told of.
 WORDS: Final[Mapping[type[HandoffMessage], str]] = {
     LeadHandedOff: "handed_off",
     LeadAssigned: "assigned",
+    PriorityRaised: "raised",
+    LeadAccepted: "accepted",
     ClockWarned: "warned",
     ClockBreached: "breached",
+    ClockCorrected: "corrected",
+    LeadEscalated: "escalated",
+    ClockPaused: "paused",
+    ClockResumed: "resumed",
     LeadReplied: "replied",
     LeadRejected: "rejected",
     LeadReturned: "returned",
@@ -56,7 +69,14 @@ def notices(messages: Sequence[HandoffMessage], lead: Lead, agreement: Agreement
     """What a decision's messages give cause to tell; of a lead that is gone only that it was erased."""
     wanted = {word for rule in agreement.handoff.notify if WEBHOOK in rule.by for word in rule.on}
     told = [m for m in messages if not lead.gone or isinstance(m, LeadErased)]
-    return tuple(_notice(m, messages) for m in told if WORDS.get(type(m)) in wanted)
+    return tuple(_notice(m, messages) for m in told if _word(m) in wanted)
+
+
+def _word(message: HandoffMessage) -> str | None:
+    """What the agreement calls it; a lead that changes hands within an episode is reassigned."""
+    if isinstance(message, LeadAssigned) and message.reason:
+        return REASSIGNED
+    return WORDS.get(type(message))
 
 
 def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Notice:
@@ -80,6 +100,7 @@ def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Noti
         "track": getattr(message, "track", ""),
         "information": dict(getattr(message, "information", {})),
         "reasons": [{"rule": reason.rule, "points": reason.points} for reason in reasons],
+        "to": list(getattr(message, "to", ())),
         "link": f"/leads/{message.lead}",
     }
     kind = type(message).__name__
@@ -87,8 +108,8 @@ def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Noti
 
 
 def _started_with(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> ClockMessage | None:
-    """The clock that a hand-off started: by when the first touch is due."""
+    """Of the clocks that a hand-off started the one that is due first: what Sales owes next."""
     if not isinstance(message, LeadHandedOff):
         return None
     started = [m for m in messages if isinstance(m, ClockStarted) and m.version > message.version]
-    return started[0] if started else None
+    return min(started, key=lambda clock: clock.due_at, default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,8 +11,9 @@ from services.handoff.domain import clocks
 from services.handoff.domain.draft import Draft
 from services.handoff.domain.machine import Cause
 from shared.agreement import Agreement
+from shared.agreement.model import NOT_ACCEPTED
 from shared.errors import Refused
-from shared.events import LeadDisqualified, LeadRejected, LeadReturned, NurtureStarted
+from shared.events import ClockKind, LeadDisqualified, LeadRejected, LeadReturned, NurtureStarted
 
 EXHAUSTED: Final = "exhausted"
 BY_JOURNEY: Final = "by_journey"
@@ -53,9 +55,8 @@ def _track(agreement: Agreement, wanted: str, journey: str) -> str:
     return wanted
 
 
-def check_reason(agreement: Agreement, reason: str) -> None:
+def check_reason(known: Sequence[str], reason: str) -> None:
     """Raises Refused (`unknown_reason`)."""
-    known = agreement.follow_up.reasons
     if reason not in known:
         raise Refused("unknown_reason", f"the reason must be one of the agreement's: {', '.join(known)}")
 
@@ -74,16 +75,23 @@ def exhausted(draft: Draft, at: datetime) -> None:
         send_back(draft, Cause.EXHAUSTED, way, at)
 
 
+def not_accepted(draft: Draft, at: datetime) -> None:
+    """Nobody took it on in time, and the agreement takes it back for that. The breach stays one."""
+    for clock in clocks.running(draft.lead, ClockKind.ACCEPT):
+        clocks.cancel(draft, clock, at, "returned")
+    send_back(draft, Cause.NOT_ACCEPTED, way_for(draft.agreement, NOT_ACCEPTED, _journey(draft)), at)
+
+
 def returned(draft: Draft, at: datetime, reason: str, track: str | None) -> None:
     """Sales tried, and not now."""
-    check_reason(draft.agreement, reason)
+    check_reason(draft.agreement.follow_up.reasons, reason)
     check_track(draft.agreement, track)
     send_back(draft, Cause.RETURN, way_for(draft.agreement, reason, _journey(draft), track), at)
 
 
 def send_back(draft: Draft, cause: Cause, way: Way, at: datetime) -> None:
     draft.move(cause)
-    clocks.cancel_all(draft, at, "returned")
+    clocks.end_all(draft, at, "returned")
     end_episode(draft, at, way.cool_down)
     draft.tell(
         LeadReturned,
@@ -98,9 +106,9 @@ def send_back(draft: Draft, cause: Cause, way: Way, at: datetime) -> None:
 
 def rejected(draft: Draft, at: datetime, reason: str) -> None:
     """Not what was agreed, said before any contact: back to Marketing."""
-    check_reason(draft.agreement, reason)
+    check_reason(draft.agreement.follow_up.reasons, reason)
     draft.move(Cause.REJECT)
-    clocks.cancel_all(draft, at, "rejected")
+    clocks.end_all(draft, at, "rejected")
     way = way_for(draft.agreement, reason, _journey(draft))
     end_episode(draft, at, way.cool_down)
     draft.tell(LeadRejected, at=at, reason=reason)
@@ -109,16 +117,26 @@ def rejected(draft: Draft, at: datetime, reason: str) -> None:
 
 def disqualified(draft: Draft, at: datetime, reason: str) -> None:
     """Out for good, on Sales' word."""
-    check_reason(draft.agreement, reason)
+    check_reason(draft.agreement.follow_up.reasons, reason)
     draft.move(Cause.DISQUALIFY)
-    clocks.cancel_all(draft, at, "disqualified")
+    clocks.end_all(draft, at, "disqualified")
     end_episode(draft, at, timedelta(0))
     draft.change(unfit=False)
     draft.tell(LeadDisqualified, at=at, reason=reason)
 
 
 def end_episode(draft: Draft, at: datetime, cool_down: timedelta) -> None:
-    draft.change(ended_at=at, cool_down_until=at + cool_down if cool_down else None)
+    draft.change(ended_at=at, cool_down_until=at + cool_down if cool_down else None, pause=None)
+
+
+def nurtured(draft: Draft, at: datetime, track: str) -> None:
+    """A track begun by hand; the lead stays where it is. Raises Refused (`unknown_track`)."""
+    check_track(draft.agreement, track)
+    draft.move(Cause.NURTURE)
+    chosen = _track(draft.agreement, track, _journey(draft))
+    if not chosen:
+        raise Refused("unknown_track", f"{track} leads into no track for this lead")
+    _nurture(draft, at, chosen)
 
 
 def _nurture(draft: Draft, at: datetime, track: str) -> None:

@@ -2,20 +2,21 @@
 
 Only a newer score can fire one: it carries the forms and the profile, so that both are judged
 together. A form counts for an episode when it was submitted after the last one ended. During the
-cool-down only a trigger that such a form makes hold can fire.
+cool-down only a trigger that such a form makes hold can fire. While Sales has the lead nothing is
+handed over again: a form that makes an earlier trigger of the list hold raises the priority.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from services.handoff.domain import clocks, routing
+from services.handoff.domain import assigning, clocks, passing, routing
 from services.handoff.domain.draft import Draft, HandoffDecision
-from services.handoff.domain.lead import WITH_MARKETING, Lead, Score
+from services.handoff.domain.lead import CHASED, WITH_MARKETING, WITH_SALES, Lead, Score
 from services.handoff.domain.machine import Cause, allows
-from services.handoff.domain.returns import exhausted
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import Trigger
@@ -25,10 +26,14 @@ from shared.events import (
     LeadDisqualified,
     LeadHandedOff,
     LeadScored,
+    PriorityRaised,
     Reason,
     State,
     Submission,
 )
+
+CRM_OWNER: Final = "hubspot_owner_id"
+RAISED: Final = "priority"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +48,46 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     """Keep the newest score, and hand the lead over when a trigger holds. A stale score changes nothing."""
     if lead.gone or (lead.score is not None and message.version <= lead.score.version):
         return HandoffDecision(state=lead)
-    draft = Draft(lead=lead, agreement=agreement, cause=message.id)
-    clocks.lapse(draft, min(message.at, now), exhausted=exhausted)
+    draft = passing.begin(lead, agreement, message.id, now=now, until=min(message.at, now))
+    former = draft.lead.score
     draft.change(score=_kept(message))
     if draft.lead.state in WITH_MARKETING:
         _judge_fitness(draft, message, now)
         if fired := find(draft.lead, agreement, now):
-            hand_over(draft, fired, message, now)
+            hand_over(draft, _handing(fired, message), now)
+    elif draft.lead.state in WITH_SALES:
+        _follow_owner(draft, former, now)
+        _raise_priority(draft, now)
     return draft.decision()
+
+
+def _follow_owner(draft: Draft, former: Score | None, now: datetime) -> None:
+    """The contact got another owner in the CRM, and the agreement knows who that is."""
+    assert draft.lead.score is not None  # it has just come
+    owner = draft.lead.score.profile.get(CRM_OWNER, "")
+    if former is None or owner == former.profile.get(CRM_OWNER, ""):
+        return
+    if found := assigning.owner_in_crm(draft.agreement, draft.lead, owner):
+        team, person = found
+        passing.lapse(draft, now)  # what fell due until then was the former owner's
+        if draft.lead.state in WITH_SALES:
+            assigning.reassign(draft, now, team=team, owner=person, reason=assigning.IN_THE_CRM)
+
+
+def _raise_priority(draft: Draft, now: datetime) -> None:
+    """The lead itself asked again, for more than it was handed over for."""
+    lead, score = draft.lead, draft.lead.score
+    if lead.state not in CHASED or lead.replied or score is None or lead.handed_off_at is None:
+        return
+    fresh = [form for form in score.forms if form.at > lead.handed_off_at]
+    for trigger in draft.agreement.handoff.triggers:
+        if trigger.name == lead.trigger:
+            return
+        if _holds(trigger, subject(lead, score, fresh)) and not trigger.when.holds(subject(lead, score)):
+            draft.change(priority=trigger.priority, trigger=trigger.name)
+            draft.tell(PriorityRaised, at=now, former_priority=lead.priority, trigger=trigger.name)
+            clocks.hurry(draft, now, RAISED)
+            return
 
 
 def _kept(message: LeadScored) -> Score:
@@ -122,44 +159,78 @@ def _made_ready(lead: Lead, score: Score, fresh: Iterable[Submission], trigger: 
     return score.at
 
 
-def hand_over(draft: Draft, fired: Fired, message: LeadScored, now: datetime) -> None:
-    """Begin an episode: the lead goes to a team and a person, and the clock to the first touch runs."""
-    lead, agreement, trigger = draft.lead, draft.agreement, fired.trigger
-    assert lead.score is not None  # a trigger fires on a score only
-    team = routing.team_for(agreement, subject(lead, lead.score, lead.score.forms))
-    episode = lead.episode + 1
-    draft.move(Cause.TRIGGER)
+@dataclass(frozen=True, kw_only=True)
+class Handing:
+    """A hand-off as it is to be: why, how urgent, and, where a person chose, to whom."""
+
+    trigger: str
+    priority: str
+    ready_at: datetime
+    reasons: tuple[Reason, ...] = ()
+    team: str | None = None
+    owner: str | None = None
+
+
+def _handing(fired: Fired, message: LeadScored) -> Handing:
+    trigger = fired.trigger
+    return Handing(trigger=trigger.name, priority=trigger.priority, ready_at=fired.ready_at, reasons=_reasons(message))
+
+
+def hand_over(draft: Draft, handing: Handing, now: datetime, *, cause: Cause = Cause.TRIGGER) -> None:
+    """Begin an episode: the lead goes to a team and a person, and the clocks run."""
+    score, agreement = draft.lead.score, draft.agreement
+    draft.move(cause)
+    episode = draft.lead.episode + 1
+    team, owner = _receiver(draft.lead, agreement, handing, episode)
     draft.change(
         episode=episode,
         team=team,
-        owner=routing.owner_for(agreement.handoff.teams[team].members, lead.lead, episode),
-        priority=trigger.priority,
+        owner=owner,
+        owners=(owner,),
+        turn=0,
+        priority=handing.priority,
+        trigger=handing.trigger,
+        fit_grade=score.fit_grade if score else "",
+        ready_at=handing.ready_at,
         handed_off_at=now,
+        assigned_at=now,
         ended_at=None,
         cool_down_until=None,
         replied=False,
+        unfit=False,
         attempts=(),
+        breaches=(),
     )
     draft.tell(
         LeadHandedOff,
         at=now,
-        trigger=trigger.name,
-        grade=message.grade,
-        ready_at=fired.ready_at,
-        reasons=_reasons(message),
-        information=_information(agreement, message),
+        trigger=handing.trigger,
+        grade=score.grade if score else "",
+        ready_at=handing.ready_at,
+        delay_working_s=draft.calendar.between(handing.ready_at, now).total_seconds(),
+        reasons=handing.reasons,
+        information=_information(agreement, score.profile if score else {}),
     )
     draft.tell(LeadAssigned, at=now)
-    time = agreement.follow_up.first_touch_for(priority=trigger.priority, fit_grade=message.fit_grade)
-    if time.total_seconds() > 0:
-        clocks.start(draft, ClockKind.FIRST_TOUCH, 1, at=now, due_at=now + time)
+    for kind in (ClockKind.ACCEPT, ClockKind.FIRST_TOUCH, ClockKind.DECISION):
+        clocks.start(draft, kind, 1, at=now)
+
+
+def _receiver(lead: Lead, agreement: Agreement, handing: Handing, episode: int) -> tuple[str, str]:
+    """Who was chosen, or else who the agreement's routes and weights say. Raises Refused (`no_route` or as `place`)."""
+    if handing.team or handing.owner:
+        return assigning.place(agreement, lead, team=handing.team, owner=handing.owner)
+    about = subject(lead, lead.score, lead.score.forms) if lead.score else Subject(properties={}, state=str(lead.state))
+    team = routing.team_for(agreement, about)
+    weights = {person: member.weight for person, member in agreement.handoff.teams[team].members.items()}
+    return team, routing.owner_for(weights, lead.lead, episode)
 
 
 def _reasons(message: LeadScored) -> tuple[Reason, ...]:
     return (*message.fit_reasons, *message.interest_reasons)
 
 
-def _information(agreement: Agreement, message: LeadScored) -> dict[str, str]:
+def _information(agreement: Agreement, profile: Mapping[str, str]) -> dict[str, str]:
     """What the agreement says goes with the lead, of any stage, as far as it is known. PERSONAL."""
     names = dict.fromkeys(name for stage in agreement.handoff.information.values() for name in stage)
-    return {name: message.profile[name] for name in names if message.profile.get(name)}
+    return {name: profile[name] for name in names if profile.get(name)}

@@ -5,38 +5,57 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from services.kpi.domain.leads import LeadState, RunningClock, Untouched
+from services.kpi.domain.leads import ClockLabels, LeadState, RunningClock, Untouched
 from services.kpi.domain.tallies import (
     ATTEMPTS,
+    ATTEMPTS_CORRECTED,
     BREACHED,
+    CLOCKS_CORRECTED,
     CLOCKS_ENDED,
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
+    CLOCKS_PAUSED,
+    ESCALATIONS,
     EXCUSED,
+    FIRST_TOUCH,
+    FIRST_TOUCH_WORKING,
+    HANDOFF_DELAY,
+    HANDOFF_DELAY_WORKING,
     HANDOFFS,
     MET,
+    REASSIGNMENTS,
     REJECTIONS,
+    RESPONSE,
+    RESPONSE_WORKING,
     RETURNS,
     STAGE_ENTRIES,
+    Labels,
     Tally,
     observed,
 )
-from services.kpi.domain.terms import STAGES, UNKNOWN, Terms, source_of
+from services.kpi.domain.terms import STAGES, UNKNOWN, Terms, owner_change, source_of
 from shared.agreement.conditions import Subject
 from shared.events import (
+    AttemptCorrected,
     AttemptRecorded,
     ClockBreached,
     ClockCancelled,
+    ClockCorrected,
     ClockMessage,
     ClockMet,
+    ClockMoved,
+    ClockPaused,
+    ClockResumed,
     ClockSettled,
     ClockStarted,
     ContactChanged,
     ContactsMerged,
     DealWon,
     FormSubmitted,
+    LeadAssigned,
+    LeadEscalated,
     LeadHandedOff,
     LeadQualified,
     LeadRejected,
@@ -131,22 +150,58 @@ def deal_won(state: LeadState, message: DealWon, terms: Terms) -> Counted:
 def handed_off(state: LeadState, message: LeadHandedOff, terms: Terms) -> Counted:
     counted = reach(state, "mql", message.at)
     untouched = Untouched(ready_at=message.ready_at, team=message.team, priority=message.priority)
+    labels, delay_s = (message.team, message.priority), (message.at - message.ready_at).total_seconds()
     return Counted(
-        state=replace(counted.state, episode=message.episode, untouched=untouched),
-        tallies=(*counted.tallies, (HANDOFFS, (message.trigger, message.team), 1.0)),
+        state=replace(counted.state, episode=message.episode, untouched=untouched, settled={}),
+        tallies=(
+            *counted.tallies,
+            (HANDOFFS, (message.trigger, message.team), 1.0),
+            *observed(HANDOFF_DELAY, labels, delay_s),
+            *_observed_if_told(HANDOFF_DELAY_WORKING, labels, message.delay_working_s),
+        ),
     )
+
+
+def assigned(state: LeadState, message: LeadAssigned, terms: Terms) -> Counted:
+    """Counts when the lead changed hands; at the hand-off itself there is no reason."""
+    if not message.former_owner or not message.reason:
+        return Counted(state=state)
+    return Counted(state=state, tallies=((REASSIGNMENTS, (owner_change(message.reason), message.team), 1.0),))
 
 
 def attempt_recorded(state: LeadState, message: AttemptRecorded, terms: Terms) -> Counted:
     attempt: Tally = (ATTEMPTS, (message.team, str(message.channel), str(message.outcome)), 1.0)
-    waited = state.untouched
-    if waited is None:
-        return Counted(state=state, tallies=(attempt,))
-    seconds = max(0.0, (message.at - waited.ready_at).total_seconds())
-    return Counted(
-        state=replace(state, untouched=None),
-        tallies=(attempt, *observed((waited.team, waited.priority), seconds)),
+    tallies = (attempt, *_first_touch(state.untouched, message), *_response(message))
+    return Counted(state=_no_longer_waiting(state), tallies=tallies)
+
+
+def _first_touch(waited: Untouched | None, message: AttemptRecorded) -> tuple[Tally, ...]:
+    """What the lead waited, under the team and priority that it was handed off to and with."""
+    labels = (waited.team, waited.priority) if waited else (message.team, message.priority)
+    elapsed_s = (message.at - waited.ready_at).total_seconds() if waited else None
+    return (
+        *_observed_if_told(FIRST_TOUCH, labels, elapsed_s),
+        *_observed_if_told(FIRST_TOUCH_WORKING, labels, message.since_ready_working_s),
     )
+
+
+def _response(message: AttemptRecorded) -> tuple[Tally, ...]:
+    """What people took of it, under the team and priority that the lead had when it was touched."""
+    labels = message.team, message.priority
+    return (
+        *_observed_if_told(RESPONSE, labels, message.since_assigned_s),
+        *_observed_if_told(RESPONSE_WORKING, labels, message.since_assigned_working_s),
+    )
+
+
+def _observed_if_told(histogram: str, labels: Labels, seconds: float | None) -> tuple[Tally, ...]:
+    return () if seconds is None else observed(histogram, labels, seconds)
+
+
+def attempt_corrected(state: LeadState, message: AttemptCorrected, terms: Terms) -> Counted:
+    """Another outcome of an attempt that was counted already, and stays counted as it was."""
+    labels = message.team, str(message.channel), str(message.former_outcome), str(message.outcome)
+    return Counted(state=state, tallies=((ATTEMPTS_CORRECTED, labels, 1.0),))
 
 
 def returned(state: LeadState, message: LeadReturned, terms: Terms) -> Counted:
@@ -181,6 +236,29 @@ def clock_cancelled(state: LeadState, message: ClockCancelled, terms: Terms) -> 
     return _ended(state, message, EXCUSED)
 
 
+def clock_paused(state: LeadState, message: ClockPaused, terms: Terms) -> Counted:
+    return _changed(state, message, paused=True)
+
+
+def clock_resumed(state: LeadState, message: ClockResumed, terms: Terms) -> Counted:
+    """It runs by what holds now: while it stood still, its priority may have been raised."""
+    return _changed(state, message, paused=False, team=message.team, priority=message.priority, due_at=message.due_at)
+
+
+def clock_moved(state: LeadState, message: ClockMoved, terms: Terms) -> Counted:
+    """It is another team's now, or of another priority, as far as that changed: the gauges follow it."""
+    return _changed(state, message, team=message.team, priority=message.priority, due_at=message.due_at)
+
+
+def _changed(state: LeadState, message: ClockMessage, **fields: Any) -> Counted:
+    """An open clock changes; one that is breached stays what it was, and what never started is not begun."""
+    before = state.clocks.get(message.clock_id)
+    if before is None or before.overdue:
+        return Counted(state=state)
+    after = replace(before, **fields)
+    return Counted(state=_with(state, message.clock_id, after), tallies=_gauges(before, after))
+
+
 def clock_breached(state: LeadState, message: ClockBreached, terms: Terms) -> Counted:
     """Ended, and overdue from now on; also when its start was never heard."""
     before = state.clocks.get(message.clock_id)
@@ -196,15 +274,39 @@ def clock_breached(state: LeadState, message: ClockBreached, terms: Terms) -> Co
 
 
 def clock_settled(state: LeadState, message: ClockSettled, terms: Terms) -> Counted:
+    """Done late or no longer asked for. A touch in its time may still be logged: its labels are kept for that."""
     before = state.clocks.get(message.clock_id)
-    return Counted(state=_without(state, message.clock_id), tallies=_gauges(before, None))
+    if before is None:
+        return Counted(state=state)
+    after = replace(_without(state, message.clock_id), settled=state.settled | {message.clock_id: before.labels})
+    return Counted(state=after, tallies=_gauges(before, None))
+
+
+def clock_corrected(state: LeadState, message: ClockCorrected, terms: Terms) -> Counted:
+    """A breach is taken back, under the labels that it was counted under. The breach stays counted."""
+    before = state.clocks.get(message.clock_id)
+    labels = before.labels if before else state.settled.get(message.clock_id, _labels(message))
+    settled = {key: value for key, value in state.settled.items() if key != message.clock_id}
+    after = replace(_without(state, message.clock_id), settled=settled)
+    return Counted(state=after, tallies=((CLOCKS_CORRECTED, labels, 1.0), *_gauges(before, None)))
+
+
+def escalated(state: LeadState, message: LeadEscalated, terms: Terms) -> Counted:
+    before = state.clocks.get(message.clock_id)
+    clock, team, _ = before.labels if before else _labels(message)
+    return Counted(state=state, tallies=((ESCALATIONS, (clock, team, str(message.step)), 1.0),))
 
 
 def _ended(state: LeadState, message: ClockMessage, outcome: str) -> Counted:
     before = state.clocks.get(message.clock_id)
-    labels = before.labels if before else (str(message.clock), message.team, message.priority)
+    labels = before.labels if before else _labels(message)
     ended: Tally = (CLOCKS_ENDED, (*labels, outcome), 1.0)
     return Counted(state=_without(state, message.clock_id), tallies=(ended, *_gauges(before, None)))
+
+
+def _labels(message: ClockMessage) -> ClockLabels:
+    """Of a clock whose start was never heard."""
+    return str(message.clock), message.team, message.priority
 
 
 def _gauges(before: RunningClock | None, after: RunningClock | None) -> tuple[Tally, ...]:
@@ -213,8 +315,11 @@ def _gauges(before: RunningClock | None, after: RunningClock | None) -> tuple[Ta
 
 
 def _shown(clock: RunningClock | None, amount: float) -> Iterable[Tally]:
-    if clock is not None:
-        yield CLOCKS_OVERDUE if clock.overdue else CLOCKS_OPEN, clock.labels, amount
+    if clock is None:
+        return
+    yield CLOCKS_OVERDUE if clock.overdue else CLOCKS_OPEN, clock.labels, amount
+    if clock.paused:
+        yield CLOCKS_PAUSED, clock.labels, amount
 
 
 def _with(state: LeadState, clock_id: str, clock: RunningClock) -> LeadState:
@@ -236,7 +341,7 @@ def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadS
     What was counted stays counted. Running clocks stay where they are until hand-off ends them. Who
     was never handed off goes on with the hand-off of another, and so with its first touch.
     """
-    parted = {lead: LeadState(clocks=other.clocks, gone=True) for lead, other in others.items()}
+    parted = {lead: _gone(other) for lead, other in others.items()}
     if state.gone:
         return Counted(state=state, others=parted)
     stages, source = dict(state.stages), state.source
@@ -253,7 +358,11 @@ def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadS
 
 def contact_erased(state: LeadState) -> Counted:
     """Forget the lead; what was counted names nobody and stays. Hand-off still ends its clocks."""
-    return Counted(state=LeadState(clocks=state.clocks, gone=True))
+    return Counted(state=_gone(state))
+
+
+def _gone(state: LeadState) -> LeadState:
+    return LeadState(clocks=state.clocks, settled=state.settled, gone=True)
 
 
 def lead_erased(state: LeadState) -> Counted:

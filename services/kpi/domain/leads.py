@@ -7,19 +7,22 @@ from datetime import datetime
 
 from services.kpi.domain.terms import UNKNOWN
 
+ClockLabels = tuple[str, str, str]  # clock, team, priority
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunningClock:
-    """A clock that has not ended, or has been breached and is not settled."""
+    """A clock that has not ended (`paused`: it stands still), or has been breached and is not settled."""
 
     clock: str
     team: str
     priority: str
     due_at: datetime
     overdue: bool = False
+    paused: bool = False
 
     @property
-    def labels(self) -> tuple[str, str, str]:
+    def labels(self) -> ClockLabels:
         return self.clock, self.team, self.priority
 
 
@@ -34,7 +37,8 @@ class Untouched:
 
 @dataclass(frozen=True, kw_only=True)
 class LeadState:
-    """One lead. `stages` has the first time that each was reached.
+    """One lead. `stages` has the first time that each was reached; `settled` the labels under which
+    the settled breaches of this episode were counted, by clock, should one be taken back.
 
     `gone`: merged away or erased. It stays known as that, because what the other topics still say
     of it may be read later, and would count its stages again.
@@ -45,6 +49,7 @@ class LeadState:
     episode: int = 0
     untouched: Untouched | None = None
     clocks: dict[str, RunningClock] = field(default_factory=dict)
+    settled: dict[str, ClockLabels] = field(default_factory=dict)
     gone: bool = False
 
     @property

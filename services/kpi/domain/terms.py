@@ -9,12 +9,17 @@ from typing import Final, Protocol
 
 from services.kpi.domain.tallies import (
     ATTEMPTS,
+    ATTEMPTS_CORRECTED,
+    BUCKETS,
+    CLOCKS_CORRECTED,
     CLOCKS_ENDED,
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
+    CLOCKS_PAUSED,
     ENDS,
-    FIRST_TOUCH,
+    ESCALATIONS,
     HANDOFFS,
+    REASSIGNMENTS,
     REJECTIONS,
     RETURNS,
     STAGE_ENTRIES,
@@ -22,6 +27,7 @@ from services.kpi.domain.tallies import (
 )
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
+from shared.agreement.model import NOT_ACCEPTED
 from shared.events import Channel, ClockKind, Outcome
 
 UNKNOWN: Final = "unknown"
@@ -42,6 +48,29 @@ SOURCES: Final = (
 )
 STAGES: Final = ("lead", "mql", "sql", "opportunity", "customer")
 NORMAL: Final = "normal"
+# What Sales owes, and what the agreement's kpis call it; reply_wait is the lead's own time.
+PROMISED: Final = {
+    "accept": ClockKind.ACCEPT,
+    "first_touch": ClockKind.FIRST_TOUCH,
+    "cadence": ClockKind.NEXT_ATTEMPT,
+    "decision": ClockKind.DECISION,
+}
+BY_HAND: Final = "by_hand"  # the trigger of a hand-off that a person made
+# Why a lead changes hands.
+OWNER_CHANGES: Final = (BY_HAND, NOT_ACCEPTED, "escalated", "crm", OTHER)
+# How a CRM changes its mind about an attempt: the disposition of a call and the end of a meeting come
+# later, and so does the news that an email did not arrive. Others are counted as well, when they are met.
+CORRECTIONS: Final = (
+    *(
+        (Channel.PHONE, Outcome.UNKNOWN, outcome)
+        for outcome in (
+            *(Outcome.CONNECTED, Outcome.NO_ANSWER, Outcome.VOICEMAIL),
+            *(Outcome.LIVE_MESSAGE, Outcome.BUSY, Outcome.WRONG_NUMBER),
+        )
+    ),
+    *((Channel.EMAIL, Outcome.SENT, outcome) for outcome in (Outcome.BOUNCED, Outcome.FAILED)),
+    *((Channel.MEETING, Outcome.BOOKED, outcome) for outcome in (Outcome.HELD, Outcome.NO_SHOW, Outcome.CANCELLED)),
+)
 
 
 class Holds(Protocol):
@@ -61,19 +90,23 @@ class Terms:
     priorities: tuple[str, ...] = (NORMAL,)
     reasons: tuple[str, ...] = ()
     tracks: tuple[str, ...] = ("",)
+    escalations: int = 0
 
     @classmethod
     def of(cls, agreement: Agreement) -> Terms:
         handoff, follow_up = agreement.handoff, agreement.follow_up
         reasons = [*follow_up.reasons, *(rule.reason for rule in follow_up.return_when)]
+        if follow_up.if_not_accepted == "return":
+            reasons.append(NOT_ACCEPTED)
         return cls(
             lead=agreement.definitions.get("lead"),
             mql=agreement.definitions.get("mql"),
             teams=tuple(handoff.teams),
-            triggers=tuple(trigger.name for trigger in handoff.triggers),
+            triggers=_distinct([*(trigger.name for trigger in handoff.triggers), BY_HAND]),
             priorities=_distinct([NORMAL, *(trigger.priority for trigger in handoff.triggers)]),
             reasons=_distinct([*reasons, OTHER]),
             tracks=_distinct(["", *agreement.nurture.tracks]),
+            escalations=len(follow_up.escalation),
         )
 
     def reason(self, said: str) -> str:
@@ -88,17 +121,21 @@ class Terms:
 
         A counter that is first seen at 1 has no increase, and a label never seen is no data, not 0.
         """
-        clocks, outcomes = list(ClockKind), list(Outcome)
+        if metric == ATTEMPTS_CORRECTED:
+            return [(team, *map(str, correction)) for team in self.teams for correction in CORRECTIONS]
+        owed, whose = list(PROMISED.values()), (self.teams, self.priorities)
         axes: dict[str, tuple[Iterable[str], ...]] = {
             STAGE_ENTRIES: (STAGES, SOURCES),
             HANDOFFS: (self.triggers, self.teams),
-            ATTEMPTS: (self.teams, list(Channel), outcomes),
-            CLOCKS_ENDED: (clocks, self.teams, self.priorities, ENDS),
+            ATTEMPTS: (self.teams, list(Channel), list(Outcome)),
+            CLOCKS_ENDED: (list(ClockKind), *whose, ENDS),
+            CLOCKS_CORRECTED: (owed, *whose),
+            ESCALATIONS: (owed, self.teams, [str(n + 1) for n in range(self.escalations)]),
+            REASSIGNMENTS: (OWNER_CHANGES, self.teams),
             RETURNS: (self.reasons, self.tracks),
             REJECTIONS: (self.reasons, self.teams),
-            CLOCKS_OPEN: (clocks, self.teams, self.priorities),
-            CLOCKS_OVERDUE: (clocks, self.teams, self.priorities),
-            FIRST_TOUCH: (self.teams, self.priorities),
+            **dict.fromkeys((CLOCKS_OPEN, CLOCKS_PAUSED, CLOCKS_OVERDUE), (list(ClockKind), *whose)),
+            **dict.fromkeys(BUCKETS, whose),
         }
         return [tuple(str(value) for value in values) for values in product(*axes[metric])]
 
@@ -106,6 +143,11 @@ class Terms:
 def source_of(said: str | None) -> str:
     """The value of hs_analytics_source as a label."""
     return said if said in SOURCES else UNKNOWN
+
+
+def owner_change(said: str) -> str:
+    """Why a lead changed hands, as a label."""
+    return said if said in OWNER_CHANGES else OTHER
 
 
 def _distinct(words: Iterable[str]) -> tuple[str, ...]:

@@ -194,6 +194,15 @@ def test_each_problem_is_told_with_its_place(tmp_path: Path) -> None:
     assert re.fullmatch(rf"{re.escape(str(wrong))}:\d+:\d+: timezone: .+\n", done.stdout)
 
 
+def test_a_calendar_that_is_wrong_is_told_where_it_is_written(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(AGREEMENT.read_text().replace("mon-fri: 08:00-18:00", "mon-fri: 08:00-25:00"))
+    done = invoke("agreement", "check", str(wrong))
+    line = next(n for n, text in enumerate(wrong.read_text().splitlines(), start=1) if "25:00" in text)
+    place = f"{wrong}:{line}:23: follow_up.calendars.office.mon-fri"
+    assert (done.exit_code, done.stdout) == (1, f"{place}: 08:00-25:00: a day's times go from 00:00 to 24:00\n")
+
+
 def test_problems_can_be_had_as_json(tmp_path: Path) -> None:
     done = invoke("agreement", "check", str(tmp_path / "none.yaml"), "--json")
     (problem,) = json.loads(done.stdout)
@@ -212,6 +221,7 @@ def test_settings_masks_secrets_and_says_who_reads_what() -> None:
     assert found["LEADPACT_BUS"]["value"] == "kafka://b:9092"
     assert found["LEADPACT_BUS"]["services"] == ["ingest", "scoring", "handoff", "kpi"]
     assert found["LEADPACT_NOTIFY_URL"]["services"] == ["handoff"]
+    assert found["LEADPACT_PUBLIC_URL"]["services"] == ["ingest", "handoff"]
     assert found["LEADPACT_DATABASE"]["value"] == "embedded"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from services.handoff.domain import attempts, commands, deals, ends, triggers
@@ -13,7 +12,7 @@ from services.handoff.domain.commands import Command, NewAttempt
 from services.handoff.domain.draft import HandoffDecision
 from services.handoff.domain.lead import Lead
 from services.handoff.worker import decided, due
-from shared.agreement import Agreement, load
+from shared.agreement import Agreement
 from shared.events import (
     ActivityLogged,
     Channel,
@@ -28,8 +27,9 @@ from shared.events import (
     identity,
 )
 from shared.work import Facts
+from tests.agreements import PLAIN
 
-AGREEMENT: Agreement = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
+AGREEMENT = PLAIN
 TENANT = "hubspot:62515"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DEMO = "demo-request"
@@ -39,9 +39,10 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 class Story:
     """One lead, told step by step. `messages` are all that hand-off said, `told` those of the last step."""
 
-    def __init__(self, contact: int = 901) -> None:
+    def __init__(self, contact: int = 901, *, agreement: Agreement = AGREEMENT, start: datetime = START) -> None:
         self.lead = Lead(lead=f"{TENANT}:{contact}")
-        self.now = START
+        self.agreement = agreement
+        self.now = start
         self.messages: list[HandoffMessage] = []
         self.told: list[HandoffMessage] = []
         self.notices: list[Any] = []
@@ -94,11 +95,12 @@ class Story:
         activity: str = "",
         by: str = "77",
         direction: Direction = Direction.OUTBOUND,
+        channel: Channel = Channel.PHONE,
     ) -> Story:
         message = ActivityLogged(
             **{**self._about("activity"), "at": at or self.now},
             activity=activity or f"call:{next(self._numbers)}",
-            channel=Channel.PHONE,
+            channel=channel,
             direction=direction,
             outcome=outcome,
             by=by,
@@ -118,7 +120,7 @@ class Story:
 
     def merged_with(self, other: Story) -> Story:
         message = ContactsMerged(**self._about("merged"), merged=(other.lead.lead,))
-        decision = ends.merged(self.lead, message, {other.lead.lead: other.lead}, AGREEMENT, self.now)
+        decision = ends.merged(self.lead, message, {other.lead.lead: other.lead}, self.agreement, self.now)
         others = [m for m in decision.messages if m.lead == other.lead.lead]
         other._take(HandoffDecision(state=decision.others.get(other.lead.lead, other.lead), messages=tuple(others)))
         own = tuple(m for m in decision.messages if m.lead == self.lead.lead)
@@ -140,6 +142,21 @@ class Story:
 
     def disqualify(self, reason: str) -> Story:
         return self._command(commands.disqualify(reason))
+
+    def pause(self, reason: str = "away", until: datetime | None = None) -> Story:
+        return self._command(commands.pause(reason, until))
+
+    def resume(self) -> Story:
+        return self._command(commands.resume)
+
+    def reassign(self, owner: str | None = None, team: str | None = None) -> Story:
+        return self._command(commands.reassign(team, owner))
+
+    def nurture(self, track: str) -> Story:
+        return self._command(commands.nurture(track))
+
+    def hand_off(self, priority: str = "normal", team: str | None = None, owner: str | None = None) -> Story:
+        return self._command(commands.hand_off(priority, team, owner))
 
     def reports(self, outcome: Outcome = Outcome.NO_ANSWER, **more: Any) -> Story:
         return self._command(commands.attempt(NewAttempt(channel=Channel.PHONE, outcome=outcome, **more)))
@@ -165,7 +182,7 @@ class Story:
     # --- inner ---
 
     def facts(self) -> Facts[Lead]:
-        return Facts(now=self.now, agreement=AGREEMENT)
+        return Facts(now=self.now, agreement=self.agreement)
 
     def _about(self, *what: object) -> dict[str, Any]:
         number = identity(*what, self.lead.lead, next(self._numbers))

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from services.handoff.domain.machine import Impossible
+from shared.calendars import ALWAYS
 from shared.errors import Refused
 from shared.events import (
     AttemptRecorded,
@@ -34,7 +35,8 @@ from shared.events import (
 from tests.unit.handoff.story import AGREEMENT, DAY, DEMO, HOUR, START, Story
 
 FOLLOW_UP = AGREEMENT.follow_up
-URGENT = FOLLOW_UP.first_touch_for(priority="urgent", fit_grade="B")
+URGENT = ALWAYS.time_of(FOLLOW_UP.first_touch["urgent"])
+WAIT = ALWAYS.time_of(FOLLOW_UP.wait_for_reply)
 STEPS = len(FOLLOW_UP.cadence)
 EXHAUSTED = next(rule for rule in FOLLOW_UP.return_when if rule.attempts == "exhausted")
 SECOND = timedelta(seconds=1)
@@ -48,12 +50,12 @@ def tried(times: int) -> Story:
     """Handed off, and tried without success, each attempt when the cadence asks for it."""
     story = handed_off().after(timedelta(minutes=5)).activity()
     for step in FOLLOW_UP.cadence[1:times]:
-        story.after(step.after).activity()
+        story.after(ALWAYS.time_of(step.after)).activity()
     return story
 
 
 def returned() -> Story:
-    return tried(STEPS).after(FOLLOW_UP.wait_for_reply).clocks_fire()
+    return tried(STEPS).after(WAIT).clocks_fire()
 
 
 def every_version_once(story: Story) -> bool:
@@ -139,7 +141,7 @@ def test_the_first_attempt_accepts_the_lead_and_starts_the_cadence() -> None:
     assert story.lead.state is State.WORKING
     following = story.last(ClockStarted)
     assert following.clock is ClockKind.NEXT_ATTEMPT
-    assert following.due_at == story.now + FOLLOW_UP.cadence[1].after
+    assert following.due_at == story.now + ALWAYS.time_of(FOLLOW_UP.cadence[1].after)
 
 
 def test_silence_is_warned_of_at_each_share_and_breached_at_the_due_time_whenever_it_is_noticed() -> None:
@@ -243,7 +245,7 @@ def test_one_more_attempt_gives_the_lead_its_time_again() -> None:
     story = tried(STEPS).after(HOUR).activity()
     (wait,) = story.lead.clocks
     assert story.last(ClockCancelled).reason == "attempted_again"
-    assert wait.due_at == story.now + FOLLOW_UP.wait_for_reply
+    assert wait.due_at == story.now + WAIT
 
 
 def test_a_lead_that_writes_back_in_the_middle_is_no_longer_chased_nor_returned() -> None:

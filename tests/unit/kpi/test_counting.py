@@ -6,26 +6,48 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from services.kpi.domain import counting
 from services.kpi.domain.leads import LeadState
 from services.kpi.domain.tallies import (
     ATTEMPTS,
-    BUCKET,
+    ATTEMPTS_CORRECTED,
+    CLOCKS_CORRECTED,
     CLOCKS_ENDED,
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
+    CLOCKS_PAUSED,
+    ESCALATIONS,
+    FIRST_TOUCH,
+    FIRST_TOUCH_WORKING,
+    HANDOFF_DELAY,
     HANDOFFS,
+    REASSIGNMENTS,
+    RESPONSE,
+    RESPONSE_WORKING,
     RETURNS,
     STAGE_ENTRIES,
-    SUM,
+    Tallies,
+    bucket,
+    total,
 )
 from services.kpi.domain.terms import Terms
+from services.kpi.store import summed
+from services.kpi.worker import HANDLERS
 from shared import events
 from shared.agreement.conditions import Subject
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LEAD = "hubspot:1:7"
 GATE: dict[str, Any] = {"version": 1, "episode": 1, "agreement": "a" * 12, "cause": "", "team": "inbound"}
+FIRST: dict[str, Any] = {
+    "since_assigned_s": 180.0,
+    "since_assigned_working_s": 120.0,
+    "since_ready_working_s": 150.0,
+}
 CLOCK: dict[str, Any] = {"clock_id": "c1", "clock": events.ClockKind.FIRST_TOUCH, "due_at": NOW + timedelta(hours=1)}
 
 
@@ -37,6 +59,14 @@ class GradeIs:
         return subject.grade == self.grade
 
 
+URGENT = ("first_touch", "inbound", "urgent")
+DELAY = {bucket(HANDOFF_DELAY), total(HANDOFF_DELAY)}
+# How a breach ends: done late, taken back at once, taken back when it was settled.
+MENDED = [
+    [events.ClockSettled],
+    [events.ClockCorrected],
+    [events.ClockSettled, events.ClockCorrected],
+]
 TERMS = Terms(mql=GradeIs("A1"), teams=("inbound",), reasons=("no answer", "other"), tracks=("", "awareness"))
 
 
@@ -66,6 +96,44 @@ def handed_off(**more: Any) -> events.LeadHandedOff:
 def attempt(**more: Any) -> events.AttemptRecorded:
     said = {"activity": "call:1", "number": 1, "channel": events.Channel.PHONE, "outcome": events.Outcome.NO_ANSWER}
     return about(events.AttemptRecorded, **said | more)
+
+
+# What a message about a clock says besides what all of them do.
+SAID: dict[type[Any], dict[str, Any]] = {
+    events.ClockPaused: {"reason": "holiday"},
+    events.ClockMoved: {"former_due_at": NOW, "reason": "priority"},
+    events.ClockMet: {"took_s": 5.0},
+    events.ClockCancelled: {"reason": "replied"},
+    events.ClockSettled: {"reason": "touched", "late_s": 5.0},
+    events.ClockCorrected: {"activity": "call:1", "took_s": 5.0},
+    events.LeadEscalated: {"step": 1},
+}
+COUNT: dict[type[Any], Any] = {
+    events.ClockStarted: counting.clock_started,
+    events.ClockPaused: counting.clock_paused,
+    events.ClockResumed: counting.clock_resumed,
+    events.ClockMoved: counting.clock_moved,
+    events.ClockMet: counting.clock_met,
+    events.ClockBreached: counting.clock_breached,
+    events.ClockCancelled: counting.clock_cancelled,
+    events.ClockSettled: counting.clock_settled,
+    events.ClockCorrected: counting.clock_corrected,
+    events.LeadEscalated: counting.escalated,
+}
+
+
+def clock(kind: type[Any], **more: Any) -> Any:
+    return about(kind, **SAID.get(kind, {}) | more)
+
+
+def told(*messages: Any, state: LeadState | None = None) -> tuple[LeadState, Tallies]:
+    """What is known and counted after these messages about clocks, one after the other."""
+    state, tallies = state or LeadState(), []
+    for message in messages:
+        counted = COUNT[type(message)](state, message, TERMS)
+        state = counted.state
+        tallies += counted.tallies
+    return state, summed(tallies)
 
 
 def stages(counted: counting.Counted) -> list[tuple[str, ...]]:
@@ -105,7 +173,7 @@ def test_a_disqualified_lead_is_no_mql_whatever_its_grade() -> None:
 def test_a_second_hand_off_counts_as_a_hand_off_and_not_as_a_new_mql() -> None:
     first = counting.handed_off(LeadState(), handed_off(), TERMS)
     second = counting.handed_off(first.state, handed_off(episode=2), TERMS)
-    assert [metric for metric, _, _ in second.tallies] == [HANDOFFS]
+    assert [metric for metric, _, _ in second.tallies if metric not in DELAY] == [HANDOFFS]
 
 
 def test_a_deal_won_passes_the_stages_that_nobody_told_so_that_no_conversion_exceeds_one() -> None:
@@ -116,8 +184,56 @@ def test_a_deal_won_passes_the_stages_that_nobody_told_so_that_no_conversion_exc
 def test_the_first_attempt_is_measured_from_when_the_lead_was_ready() -> None:
     state = counting.handed_off(LeadState(), handed_off(), TERMS).state
     counted = counting.attempt_recorded(state, attempt(after=timedelta(minutes=4)), TERMS)
-    assert (SUM, ("inbound", "urgent"), 240.0) in counted.tallies
-    assert (BUCKET, ("inbound", "urgent", "300.0"), 1.0) in counted.tallies
+    assert (total(FIRST_TOUCH), ("inbound", "urgent"), 240.0) in counted.tallies
+    assert (bucket(FIRST_TOUCH), ("inbound", "urgent", "300.0"), 1.0) in counted.tallies
+
+
+def test_a_hand_off_tells_how_long_the_system_took_to_assign_the_lead() -> None:
+    counted = counting.handed_off(LeadState(), handed_off(after=timedelta(seconds=0.2)), TERMS)
+    assert (total(HANDOFF_DELAY), ("inbound", "urgent"), 0.2) in counted.tallies
+    assert (bucket(HANDOFF_DELAY), ("inbound", "urgent", "0.25"), 1.0) in counted.tallies
+
+
+def test_what_the_lead_waited_is_under_who_got_it_and_what_people_took_under_who_touched_it() -> None:
+    state = counting.handed_off(LeadState(), handed_off(), TERMS).state
+    first = attempt(after=timedelta(minutes=4), team="dach", priority="normal", **FIRST)
+    counted = summed(counting.attempt_recorded(state, first, TERMS).tallies)
+    assert counted[total(FIRST_TOUCH), ("inbound", "urgent")] == 240.0
+    assert counted[total(FIRST_TOUCH_WORKING), ("inbound", "urgent")] == 150.0
+    assert counted[total(RESPONSE), ("dach", "normal")] == 180.0
+    assert counted[total(RESPONSE_WORKING), ("dach", "normal")] == 120.0
+
+
+def test_a_first_attempt_that_tells_no_delay_is_not_taken_for_one_without_any() -> None:
+    state = counting.handed_off(LeadState(), handed_off(), TERMS).state
+    counted = counting.attempt_recorded(state, attempt(), TERMS)
+    assert {metric for metric, _, _ in counted.tallies} == {ATTEMPTS, bucket(FIRST_TOUCH), total(FIRST_TOUCH)}
+
+
+def test_a_first_touch_before_the_lead_was_assigned_took_nobody_any_time() -> None:
+    counted = counting.attempt_recorded(LeadState(), attempt(since_assigned_s=-3.0), TERMS)
+    assert (total(RESPONSE), ("inbound", "urgent"), 0.0) in counted.tallies
+
+
+def test_another_outcome_of_a_counted_attempt_is_a_correction_and_not_an_attempt() -> None:
+    more = {"outcome": events.Outcome.CONNECTED, "former_outcome": events.Outcome.UNKNOWN}
+    message = about(events.AttemptCorrected, activity="call:1", number=1, channel=events.Channel.PHONE, **more)
+    counted = counting.attempt_corrected(LeadState(), message, TERMS)
+    assert counted.tallies == ((ATTEMPTS_CORRECTED, ("inbound", "phone", "unknown", "connected"), 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [("by_hand", "by_hand"), ("not_accepted", "not_accepted"), ("escalated", "escalated"), ("crm", "crm"),
+     ("Ann is on leave", "other")],
+)  # fmt: skip
+def test_a_lead_that_changes_hands_counts_by_the_reason_and_never_by_free_text(said: str, label: str) -> None:
+    message = about(events.LeadAssigned, former_owner="dan", reason=said)
+    assert counting.assigned(LeadState(), message, TERMS).tallies == ((REASSIGNMENTS, (label, "inbound"), 1.0),)
+
+
+def test_the_assignment_of_the_hand_off_itself_is_no_change_of_hands() -> None:
+    assert not counting.assigned(LeadState(), about(events.LeadAssigned), TERMS).tallies
 
 
 def test_a_second_attempt_counts_as_an_attempt_and_not_as_a_first_touch() -> None:
@@ -150,7 +266,106 @@ def test_a_clock_is_open_then_overdue_then_gone() -> None:
         (CLOCKS_OVERDUE, labels, 1.0),
     )
     assert settled.tallies == ((CLOCKS_OVERDUE, labels, -1.0),)
-    assert settled.state.empty
+    assert not settled.state.clocks
+
+
+def test_a_paused_clock_is_open_and_stands_still_until_it_is_resumed() -> None:
+    state, now = told(clock(events.ClockStarted), clock(events.ClockPaused))
+    assert now == {(CLOCKS_OPEN, URGENT): 1, (CLOCKS_PAUSED, URGENT): 1}
+    later = NOW + timedelta(days=3)
+    state, after = told(clock(events.ClockResumed, due_at=later), state=state)
+    assert after == {(CLOCKS_PAUSED, URGENT): -1}
+    assert state.clocks["c1"].due_at == later
+
+
+@pytest.mark.parametrize("end", [events.ClockMet, events.ClockCancelled, events.ClockBreached])
+def test_a_paused_clock_that_ends_stands_still_no_more(end: type[Any]) -> None:
+    _, now = told(clock(events.ClockStarted), clock(events.ClockPaused), clock(end))
+    assert (CLOCKS_PAUSED, URGENT) not in now
+    assert (CLOCKS_OPEN, URGENT) not in now
+
+
+@pytest.mark.parametrize("standing", [(), (events.ClockPaused,)])
+def test_an_open_clock_that_is_moved_is_another_priority_s_and_another_team_s(standing: tuple[type[Any], ...]) -> None:
+    before = [clock(kind, priority="normal") for kind in (events.ClockStarted, *standing)]
+    due_at = NOW + timedelta(minutes=5)
+    state, now = told(*before, clock(events.ClockMoved, team="dach", due_at=due_at))
+    gauges = {CLOCKS_OPEN, CLOCKS_PAUSED} if standing else {CLOCKS_OPEN}
+    assert now == {(gauge, ("first_touch", "dach", "urgent")): 1 for gauge in gauges}
+    assert state.clocks["c1"].due_at == due_at
+
+
+def test_a_priority_raised_while_the_clock_stood_still_is_the_clock_s_from_when_it_runs_again() -> None:
+    paused = [clock(kind, priority="normal") for kind in (events.ClockStarted, events.ClockPaused)]
+    _, now = told(*paused, clock(events.ClockResumed))
+    assert now == {(CLOCKS_OPEN, URGENT): 1}
+
+
+@pytest.mark.parametrize("kind", [events.ClockMoved, events.ClockPaused, events.ClockResumed])
+def test_a_breached_clock_stays_what_it_was_breached_as(kind: type[Any]) -> None:
+    breached, _ = told(clock(events.ClockStarted), clock(events.ClockBreached))
+    state, now = told(clock(kind, team="dach", priority="normal"), state=breached)
+    assert not now
+    assert state is breached
+
+
+def test_a_breach_taken_back_while_it_is_overdue_is_overdue_no_more() -> None:
+    state, now = told(clock(events.ClockStarted), clock(events.ClockBreached), clock(events.ClockCorrected))
+    assert now == {(CLOCKS_ENDED, (*URGENT, "breached")): 1, (CLOCKS_CORRECTED, URGENT): 1}
+    assert state.empty
+
+
+def test_a_settled_breach_is_taken_back_from_the_team_that_it_was_counted_for_whoever_has_the_lead_now() -> None:
+    breached = [clock(kind) for kind in (events.ClockStarted, events.ClockBreached, events.ClockSettled)]
+    state, now = told(*breached, clock(events.ClockCorrected, team="dach", priority="normal"))
+    assert now == {(CLOCKS_ENDED, (*URGENT, "breached")): 1, (CLOCKS_CORRECTED, URGENT): 1}
+    assert state.empty
+
+
+def test_a_breach_that_was_never_heard_of_is_taken_back_as_the_message_says() -> None:
+    assert told(clock(events.ClockCorrected))[1] == {(CLOCKS_CORRECTED, URGENT): 1}
+
+
+def test_a_new_episode_forgets_what_could_be_taken_back_in_the_one_before() -> None:
+    state, _ = told(clock(events.ClockStarted), clock(events.ClockBreached), clock(events.ClockSettled))
+    assert state.settled
+    assert not counting.handed_off(state, handed_off(episode=2), TERMS).state.settled
+
+
+def test_an_escalation_counts_by_its_step_for_the_team_whose_breach_it_is() -> None:
+    breached, _ = told(clock(events.ClockStarted), clock(events.ClockBreached))
+    _, now = told(clock(events.LeadEscalated, step=2, team="dach"), state=breached)
+    assert now == {(ESCALATIONS, ("first_touch", "inbound", "2")): 1}
+
+
+LABELLED = st.fixed_dictionaries(
+    {"team": st.sampled_from(["inbound", "dach"]), "priority": st.sampled_from(["a", "b"])}
+)
+OPEN_LIFE = st.lists(st.sampled_from([events.ClockStarted, events.ClockPaused, events.ClockResumed, events.ClockMoved]))
+OVERDUE_LIFE = st.lists(st.sampled_from([events.ClockMoved, events.ClockPaused, events.LeadEscalated]))
+ENDS = st.one_of(
+    st.sampled_from([[events.ClockMet], [events.ClockCancelled]]),
+    st.builds(lambda late, mended: [events.ClockBreached, *late, *mended], OVERDUE_LIFE, st.sampled_from(MENDED)),
+)
+LIVES = st.builds(lambda before, end: [events.ClockStarted, *before, *end], OPEN_LIFE, ENDS)
+
+
+@given(st.data())
+def test_whatever_a_clock_lives_through_no_gauge_falls_below_zero_and_all_come_back_to_it(data: st.DataObject) -> None:
+    messages = [clock(kind, **data.draw(LABELLED)) for kind in data.draw(LIVES)]
+    for n in range(1, len(messages)):
+        _, now = told(*messages[:n])
+        assert all(amount > 0 for amount in now.values())
+        paused = {labels: amount for (metric, labels), amount in now.items() if metric == CLOCKS_PAUSED}
+        assert all(amount <= now[CLOCKS_OPEN, labels] for labels, amount in paused.items())
+    _, now = told(*messages)
+    assert not {metric for metric, _ in now} & {CLOCKS_OPEN, CLOCKS_PAUSED, CLOCKS_OVERDUE}
+    [ended] = [labels for metric, labels in now if metric == CLOCKS_ENDED]
+    assert [labels for metric, labels in now if metric == CLOCKS_CORRECTED] in ([], [ended[:-1]])
+
+
+def test_every_message_about_clocks_that_kpi_handles_is_told_in_these_tests() -> None:
+    assert {kind for kind in HANDLERS if issubclass(kind, events.ClockMessage)} == COUNT.keys()
 
 
 def test_a_clock_that_changes_its_team_on_the_way_leaves_no_trace_in_either_gauge() -> None:
@@ -199,7 +414,7 @@ def test_what_is_heard_of_an_erased_lead_afterwards_from_another_topic_is_not_co
 def test_what_is_heard_of_a_merged_lead_afterwards_from_another_topic_is_not_counted_again() -> None:
     lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
     gone = counting.merged(LeadState(), merge(), {LEAD: lead}).others[LEAD]
-    assert [metric for metric, _, _ in counting.handed_off(gone, handed_off(), TERMS).tallies] == [HANDOFFS]
+    assert not stages(counting.handed_off(gone, handed_off(), TERMS))
 
 
 def test_a_survivor_that_was_never_handed_off_goes_on_with_the_first_touch_of_the_merged_lead() -> None:

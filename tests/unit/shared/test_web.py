@@ -20,7 +20,7 @@ from shared.clock import SystemClock
 from shared.database import make_engine
 from shared.errors import Broken, Later, LeadpactError, Refused, WrongSetting
 from shared.metrics import CommonMetrics
-from shared.web import Parts, Problem, Service, Supervisor, Tokens, caller, create_app, problem_of
+from shared.web import Parts, Problem, Scope, Service, Supervisor, Tokens, caller, create_app, problem_of
 
 AGREEMENT = Path(__file__).parents[3] / "deploy" / "agreement.yaml"
 NOWHERE = "postgresql://nobody:secret@127.0.0.1:1/nothing"  # nothing listens there
@@ -32,7 +32,8 @@ class Wish(BaseModel):
 
 
 def tokens() -> Tokens:
-    return Tokens([Tokens.entry(f"{role} token", role=role, person=f"a {role} person") for role in ("sales", "admin")])
+    roles = ("sales", "admin", "sales/own", "marketing/team", "marketing/all")
+    return Tokens([Tokens.entry(f"{role} token", role=role, person=f"a {role} person") for role in roles])
 
 
 def parts() -> Parts:
@@ -79,6 +80,10 @@ def router(known: Tokens) -> APIRouter:
 
     @router.get("/anyone", dependencies=[caller(known)])
     async def anyone() -> str:
+        return "ok"
+
+    @router.get("/scoped", dependencies=[caller(known, scoped=True)])
+    async def scoped() -> str:
         return "ok"
 
     @router.get("/marketing", dependencies=[caller(known, "marketing")])
@@ -173,6 +178,12 @@ async def test_a_request_that_does_not_fit_hears_where_and_why_and_not_its_own_w
         ("/marketing", None, 401),
         ("/marketing", "sales token", 403),
         ("/marketing", "admin token", 200),
+        ("/marketing", "marketing/all token", 200),
+        ("/marketing", "marketing/team token", 403),
+        ("/anyone", "sales/own token", 403),
+        ("/scoped", "sales/own token", 200),
+        ("/scoped", "sales token", 200),
+        ("/scoped", None, 401),
     ],
 )
 async def test_who_may_come_in(http: httpx.AsyncClient, path: str, token: str | None, status: int) -> None:
@@ -192,7 +203,29 @@ def test_a_token_is_known_by_its_hash_alone() -> None:
     assert Tokens([entry]).find("Sesame") is None
 
 
-@pytest.mark.parametrize("entry", ["sesame", "sesame:ops:ana", f"{'0' * 64}:boss:ana", f"{'0' * 64}:ops:", "a:b"])
+@pytest.mark.parametrize(
+    ("role", "scope"),
+    [
+        *(("sales", Scope.ALL), ("sales/all", Scope.ALL), ("sales/own", Scope.OWN), ("sales/team", Scope.TEAM)),
+        *(("ops/team", Scope.TEAM), ("marketing/own", Scope.OWN), ("admin/all", Scope.ALL)),
+    ],
+)
+def test_a_role_may_be_narrowed_to_whose_leads_somebody_sees(role: str, scope: Scope) -> None:
+    found = Tokens([Tokens.entry("sesame", role=role, person="Ana/Ops: of Ops")]).find("sesame")
+    assert found is not None
+    assert (found.role, found.person, found.scope) == (role.partition("/")[0], "Ana/Ops: of Ops", scope)
+
+
+ZEROS = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("sesame", "sesame:ops:ana", f"{ZEROS}:boss:ana", f"{ZEROS}:ops:", "a:b"),
+        *(f"{ZEROS}:sales/:ana", f"{ZEROS}:sales/mine:ana", f"{ZEROS}:sales/own/team:ana", f"{ZEROS}:admin/own:ana"),
+    ],
+)
 def test_a_wrong_entry_stops_the_start_and_is_not_quoted(entry: str) -> None:
     good = Tokens.entry("sesame", role="ops", person="Ana")
     with pytest.raises(WrongSetting, match="entry 2") as wrong:

@@ -1,0 +1,263 @@
+"""One-click links: opening one shows what it would do, its button does it, once.
+
+Programs that scan mail open every link, so opening one changes nothing. Whoever has the link is who
+it was made for: there is no other token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
+
+from services.handoff import store
+from services.handoff.api import pages
+from services.handoff.api.bodies import (
+    AcceptIn,
+    AttemptIn,
+    Body,
+    Decide,
+    DisqualifyIn,
+    QualifyIn,
+    RejectIn,
+    ResumeIn,
+    ReturnIn,
+)
+from services.handoff.api.reading import read
+from services.handoff.domain.commands import Command
+from services.handoff.domain.draft import HandoffDecision
+from services.handoff.domain.lead import Lead
+from services.handoff.domain.machine import Cause, Impossible, allows
+from services.handoff.links import Link, Links
+from services.handoff.metrics import HandoffMetrics
+from services.handoff.worker import decided
+from shared.agreement import Agreement
+from shared.errors import Later, Refused
+from shared.events import Channel, Outcome
+from shared.log import Log
+from shared.web import Parts, Problem
+from shared.work import Facts, Work
+
+log = Log("leadpact.handoff")
+
+LONGEST_FORM: Final = 10_000  # bytes
+MOST_FIELDS: Final = 20
+BODIES: Final[Mapping[Cause, type[Body]]] = {
+    Cause.ACCEPT: AcceptIn,
+    Cause.ATTEMPT: AttemptIn,
+    Cause.QUALIFY: QualifyIn,
+    Cause.REJECT: RejectIn,
+    Cause.RETURN: ReturnIn,
+    Cause.DISQUALIFY: DisqualifyIn,
+    Cause.RESUME: ResumeIn,
+}
+WITH_REASON: Final = (Cause.REJECT, Cause.RETURN, Cause.DISQUALIFY)
+# What somebody who just hung up says first.
+OUTCOMES: Final = (
+    *(Outcome.NO_ANSWER, Outcome.VOICEMAIL, Outcome.LIVE_MESSAGE, Outcome.BUSY, Outcome.CONNECTED, Outcome.BOOKED),
+    *(Outcome.SENT, Outcome.REPLIED, Outcome.HELD, Outcome.NO_SHOW, Outcome.WRONG_NUMBER, Outcome.BOUNCED),
+)
+MOVED_ON: Final = "moved_on"
+
+
+def pages_of_links(parts: Parts, work: Work[Lead], links: Links, metrics: HandoffMetrics) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    acting = Acting(parts, work, links, metrics)
+
+    @router.get("/act/{token}")
+    async def show(token: str) -> HTMLResponse:
+        """What the link would do, and a button that does it."""
+        return await acting.show(token)
+
+    @router.post("/act/{token}")
+    async def act(token: str, request: Request) -> HTMLResponse:
+        """Do it, once."""
+        return await acting.act(token, request)
+
+    return router
+
+
+class Acting:
+    """Shows what a link would do, and does it."""
+
+    def __init__(self, parts: Parts, work: Work[Lead], links: Links, metrics: HandoffMetrics) -> None:
+        self._parts = parts
+        self._work = work
+        self._links = links
+        self._metrics = metrics
+
+    async def show(self, token: str) -> HTMLResponse:
+        try:
+            link = self._links.read(token, self._parts.clock.now())
+            return await self._shown(link)
+        except Refused as error:
+            return self._closed(error)
+        except Later as error:
+            return _away(error)
+
+    async def _shown(self, link: Link) -> HTMLResponse:
+        lead = await self._lead(link)
+        if await read(self._parts, store.heard, link.id):
+            return self._repeated(link, lead)
+        if lead is None or not link.still_fits(lead):
+            return self._passed(link, lead)
+        if not allows(lead.state, link.command, paused=lead.pause is not None):
+            return self._passed(link, lead)
+        self._metrics.links.labels("shown").inc()
+        return self._asking(link, lead)
+
+    async def act(self, token: str, request: Request) -> HTMLResponse:
+        try:
+            link = self._links.read(token, self._parts.clock.now())
+            fields = await _fields(request)
+            return await self._acted(link, fields)
+        except Refused as error:
+            return self._closed(error)
+        except Later as error:
+            return _away(error)
+
+    async def _acted(self, link: Link, fields: Mapping[str, str]) -> HTMLResponse:
+        try:
+            decision = await self._do(link, BODIES[link.command].model_validate(fields).decide())
+        except ValidationError:
+            return await self._wrong(link, "Choose one of those that are there.")
+        except Refused as error:
+            log.info("command_refused", code=error.code, command=link.command, role="link", leads=1)
+            if isinstance(error, Impossible) or error.code in (MOVED_ON, "unknown"):
+                return self._passed(link, await self._lead(link))
+            return await self._wrong(link, error.message)
+        if decision is None:
+            return self._repeated(link, await self._lead(link))
+        self._metrics.links.labels("done").inc()
+        return self._answer(200, pages.WORDS[link.command].done, self._facts(decision.state))
+
+    async def _do(self, link: Link, decide: Decide) -> HandoffDecision | None:
+        command = Command(id=link.id, person=link.person)
+
+        def handle(state: Lead, facts: Facts[Lead]) -> HandoffDecision:
+            if not link.still_fits(state):
+                raise Refused(MOVED_ON, "the lead has moved on since the link was made")
+            return decided(decide)(state, command, facts)
+
+        tenant = link.lead.rpartition(":")[0]
+        decision = await self._work.command(link.lead, handle, tenant=tenant, command_id=link.id)
+        assert decision is None or isinstance(decision, HandoffDecision)
+        return decision
+
+    async def _lead(self, link: Link) -> Lead | None:
+        found: Lead | None = await read(self._parts, store.find, link.lead)
+        return found
+
+    # --- pages ---
+
+    def _asking(self, link: Link, lead: Lead, wrong: str = "") -> HTMLResponse:
+        words = pages.WORDS[link.command]
+        agreement = self._agreement(link)
+        said = [pages.complaint(wrong)] if wrong else []
+        return self._answer(
+            422 if wrong else 200,
+            words.heading,
+            *said,
+            pages.paragraph(words.means),
+            self._facts(lead),
+            pages.form(words.button, *_choices(link.command, lead, agreement)),
+            pages.small_print(f"In the name of {link.person}. Nothing happens until you press the button."),
+        )
+
+    async def _wrong(self, link: Link, why: str) -> HTMLResponse:
+        """What was chosen does not fit: choose again."""
+        lead = await self._lead(link)
+        if lead is None:
+            return self._passed(link, lead)
+        self._metrics.links.labels("refused").inc()
+        return self._asking(link, lead, why)
+
+    def _repeated(self, link: Link, lead: Lead | None) -> HTMLResponse:
+        self._metrics.links.labels("repeated").inc()
+        done = pages.paragraph(pages.WORDS[link.command].done)
+        return self._answer(200, "This was done already", done, *([self._facts(lead)] if lead else []))
+
+    def _passed(self, link: Link, lead: Lead | None) -> HTMLResponse:
+        """It is too late for what the link would do, and why."""
+        self._metrics.links.labels("passed").inc()
+        if lead is None:
+            return self._answer(404, "This lead is no more", pages.paragraph("It was deleted or merged in the CRM."))
+        if lead.episode != link.episode or lead.owner != link.person:
+            why = "The lead was handed over anew since this link was made: use the link of the newest notification."
+            if lead.episode == link.episode:
+                why = "Somebody else has the lead by now."
+            return self._answer(409, "The lead has moved on", pages.paragraph(why))
+        state = pages.STATES[lead.state] + (" and paused" if lead.pause else "")
+        why = f"The lead is {state} by now, where this is not possible."
+        return self._answer(409, "The lead has moved on", pages.paragraph(why), self._facts(lead))
+
+    def _closed(self, error: Refused) -> HTMLResponse:
+        """Not one of our links, or one no more."""
+        expired = error.code == "expired_link"
+        self._metrics.links.labels("expired" if expired else "bad").inc()
+        if expired:
+            why = "Links live for some days only. The lead itself can still be worked on in the CRM."
+            return self._answer(403, "This link has expired", pages.paragraph(why))
+        why = "It may have been cut off: open it from the notification, whole."
+        return self._answer(403, "This link does not work", pages.paragraph(why))
+
+    def _facts(self, lead: Lead) -> str:
+        """What a person needs to know which lead it is, and what is next."""
+        profile = lead.score.profile if lead.score else {}
+        name = " ".join(filter(None, (profile.get("firstname"), profile.get("lastname"))))
+        timezone = self._parts.agreements.for_tenant(lead.tenant).timezone
+        return pages.facts(
+            (
+                ("Lead", lead.lead),
+                ("Who", name),
+                ("Company", profile.get("company", "")),
+                ("State", pages.sentence(pages.STATES[lead.state]) + (", paused" if lead.pause else "")),
+                ("Next due", pages.moment(lead.next_due, timezone)),
+            )
+        )
+
+    def _agreement(self, link: Link) -> Agreement:
+        return self._parts.agreements.for_tenant(link.lead.rpartition(":")[0])
+
+    def _answer(self, status: int, heading: str, *parts: str) -> HTMLResponse:
+        return HTMLResponse(pages.page(heading, *parts), status_code=status, headers=pages.HEADERS)
+
+
+def _choices(command: Cause, lead: Lead, agreement: Agreement) -> list[str]:
+    """What has to be chosen besides."""
+    if command in WITH_REASON:
+        return [pages.choice("reason", "Why?", agreement.follow_up.reasons)]
+    if command is Cause.ATTEMPT:
+        outcomes = pages.choice("outcome", "What came of it?", OUTCOMES)
+        return [pages.menu("channel", "How?", list(Channel), _next_channel(lead, agreement)), outcomes]
+    return []
+
+
+def _next_channel(lead: Lead, agreement: Agreement) -> Channel:
+    """The one that the cadence has next."""
+    cadence = agreement.follow_up.cadence
+    made = sum(attempt.step for attempt in lead.attempts)
+    return cadence[min(made, len(cadence) - 1)].channel
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """What the form says. Raises Problem for one that is longer than ours can be."""
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > LONGEST_FORM:
+            raise Problem(413, "too_large", f"a form of at most {LONGEST_FORM} bytes")
+    try:
+        return dict(parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS))
+    except ValueError as error:
+        raise Problem(422, "invalid", f"a form of at most {MOST_FIELDS} fields") from error
+
+
+def _away(error: Later) -> HTMLResponse:
+    headers = {**pages.HEADERS, "Retry-After": str(max(1, round(error.after_s)))}
+    text = pages.page("Try again in a minute", pages.paragraph("Leadpact cannot reach its database just now."))
+    return HTMLResponse(text, status_code=503, headers=headers)

@@ -1,0 +1,117 @@
+"""Time goes by: what fell due until a moment is told, each thing at its own moment and in their order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from services.handoff.domain import assigning, clocks, returns
+from services.handoff.domain.draft import SYSTEM, Draft
+from services.handoff.domain.lead import Clock, Lead
+from services.handoff.domain.machine import Cause, allows
+from shared.agreement import Agreement
+from shared.agreement.model import MANAGER
+from shared.events import ClockKind, LeadAccepted, LeadEscalated
+
+AGREEMENT: Final = "agreement"
+
+
+def begin(
+    lead: Lead, agreement: Agreement, cause: str, *, now: datetime, until: datetime, inclusive: bool = True
+) -> Draft:
+    """A draft in which all that fell due until `until` is told, and the clocks run by the agreement that holds."""
+    draft = Draft(lead=lead, agreement=agreement, cause=cause)
+    lapse(draft, until, inclusive=inclusive)
+    follow(draft, now)
+    return draft
+
+
+def follow(draft: Draft, now: datetime) -> None:
+    """Set the open clocks by the agreement when it is another than the one they were set by."""
+    if draft.lead.clocks and draft.lead.agreement != draft.agreement.version:
+        behind = draft.actor
+        draft.actor = SYSTEM
+        clocks.gauge(draft, now, AGREEMENT)
+        draft.actor = behind
+
+
+def lapse(draft: Draft, until: datetime, *, inclusive: bool = True) -> list[datetime]:
+    """Tell what was due up to `until`, and which moments those were.
+
+    Ends at exactly `until` only when `inclusive`: a touch at that very moment is in time.
+    """
+    moments: list[datetime] = []
+    behind = draft.cause, draft.actor
+    while clock := _next(draft.lead, until, inclusive=inclusive):
+        moment = clock.next_at
+        assert moment is not None  # _next found it by that
+        moments.append(moment)
+        draft.cause, draft.actor = clock.id, SYSTEM  # time did it, whoever made us look
+        _say(draft, clock, moment)
+    draft.cause, draft.actor = behind
+    held = draft.lead.pause
+    if held and held.until and held.until <= until:
+        draft.change(pause=None)  # it held no clock that would have told
+    return moments
+
+
+def _next(lead: Lead, until: datetime, *, inclusive: bool) -> Clock | None:
+    due = [
+        (moment, clock.id, clock)
+        for clock in lead.clocks
+        if (moment := clock.next_at) is not None
+        and (moment < until or (moment == until and (inclusive or not _ends_next(clock))))
+    ]
+    return min(due)[2] if due else None
+
+
+def _ends_next(clock: Clock) -> bool:
+    return not (clock.pause or clock.overdue or clock.alarms)
+
+
+def _say(draft: Draft, clock: Clock, moment: datetime) -> None:
+    if clock.pause:
+        clocks.resume(draft, moment)
+    elif clock.overdue:
+        _escalate(draft, clock, moment)
+    elif clock.alarms:
+        clocks.warn(draft, clock, moment)
+    elif clock.kind is ClockKind.REPLY_WAIT:
+        clocks.touch(draft, clock, moment)
+        returns.exhausted(draft, moment)
+    elif clock.kind is ClockKind.ACCEPT:
+        _not_accepted(draft, clock, moment)
+    else:
+        clocks.breach(draft, clock)
+
+
+def _not_accepted(draft: Draft, clock: Clock, moment: datetime) -> None:
+    """Silence past the time to accept means what the agreement says."""
+    meaning = draft.agreement.follow_up.if_not_accepted
+    if meaning == "accept" and allows(draft.lead.state, Cause.ACCEPT):
+        draft.move(Cause.ACCEPT)
+        draft.tell(LeadAccepted, at=moment)
+        clocks.touch(draft, clock, moment)
+        return
+    clocks.breach(draft, clock)
+    if meaning == "reassign":
+        assigning.to_colleague(draft, moment, assigning.NOT_ACCEPTED)
+    elif meaning == "return" and allows(draft.lead.state, Cause.NOT_ACCEPTED):
+        returns.not_accepted(draft, moment)
+
+
+def _escalate(draft: Draft, clock: Clock, moment: datetime) -> None:
+    taken, *left = clock.escalations
+    after = replace(clock, escalations=tuple(left))
+    clocks.keep(draft, after)
+    to = tuple(_who(draft, name) for name in taken.to)
+    clocks.tell(draft, LeadEscalated, after, at=moment, step=taken.step, to=to)
+    if taken.reassign:
+        assigning.to_colleague(draft, moment, assigning.ESCALATED)
+
+
+def _who(draft: Draft, name: str) -> str:
+    """The team's manager by name; any other name as the agreement says it."""
+    team = draft.agreement.handoff.teams.get(draft.lead.team)
+    return team.manager if name == MANAGER and team and team.manager else name

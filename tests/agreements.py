@@ -1,0 +1,35 @@
+"""The shipped agreement, and the same with time that only goes by, for tests of other things than working time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shared.agreement import Agreement, load
+from shared.agreement.model import FollowUp
+
+SHIPPED_FILE = Path(__file__).parents[1] / "deploy" / "agreement.yaml"
+SHIPPED = load(SHIPPED_FILE)
+ELAPSED: dict[str, Any] = {
+    "calendar": "always",
+    "accept_within": {},
+    "if_not_accepted": "nothing",
+    "decide_within": {},
+    "escalation": (),
+}
+
+
+def with_parts(agreement: Agreement = SHIPPED, **parts: Any) -> Agreement:
+    """The agreement with other parts, under a version of its own."""
+    said = {field.alias or name: getattr(agreement, name) for name, field in Agreement.model_fields.items()}
+    return Agreement.model_validate({**said, **parts})
+
+
+def with_follow_up(agreement: Agreement = SHIPPED, **promises: Any) -> Agreement:
+    """The agreement with other promises in its follow-up, said as in the file."""
+    said = {name: getattr(agreement.follow_up, name) for name in FollowUp.model_fields}
+    return with_parts(agreement, follow_up=FollowUp.model_validate({**said, **promises}))
+
+
+# Open day and night, with no other clocks than the first touch, the next attempt and the wait for a reply.
+PLAIN = with_follow_up(**ELAPSED)
