@@ -26,7 +26,7 @@ STANDARD = frozenset(
 # msgspec is the language of the messages: types and decoders, no I/O.
 PLAIN = frozenset(
     {
-        *("msgspec", "shared.calendars", "shared.errors", "shared.events"),
+        *("msgspec", "msgspec.structs", "shared.calendars", "shared.errors", "shared.events"),
         *("shared.agreement.conditions", "shared.agreement.model"),
     }
 )

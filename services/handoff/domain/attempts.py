@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from services.handoff.domain import clocks, passing, returns
 from services.handoff.domain.assigning import is_owner

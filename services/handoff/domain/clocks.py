@@ -8,9 +8,10 @@ when the priority, the team, the owner, the calendar or the agreement changes, i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec.structs import replace
 
 from services.handoff.domain.draft import Draft
 from services.handoff.domain.lead import Alarm, Breach, Clock, Escalation, Lead, Pause

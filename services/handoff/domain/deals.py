@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, Literal
+
+from msgspec.structs import replace
 
 from services.handoff.domain import clocks, passing
 from services.handoff.domain.draft import Draft, HandoffDecision

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from services.handoff.domain import clocks, passing
 from services.handoff.domain.draft import Draft, HandoffDecision

@@ -1,11 +1,12 @@
-"""What hand-off knows of one lead."""
+"""What hand-off knows of one lead. Structs: a decision changes a few of their fields many times."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from shared.events import Channel, ClockKind, Outcome, State, Submission
 
@@ -14,8 +15,7 @@ CHASED: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING})
 WITH_SALES: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING, State.QUALIFIED, State.OPPORTUNITY})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the newest score said, as far as hand-off asks. PERSONAL: profile."""
 
     version: int
@@ -26,19 +26,17 @@ class Score:
     journey: str
     disqualified: str = ""
     forms: tuple[Submission, ...] = ()
-    profile: Mapping[str, str] = field(default_factory=dict)
+    profile: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alarm:
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A warning still to be given: at `share` of the clock's working time."""
 
     share: float
     at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Escalation:
+class Escalation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A step of the escalation that was agreed at the breach, counted from 1, and still to be taken."""
 
     step: int
@@ -47,8 +45,7 @@ class Escalation:
     reassign: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nobody is held to a time since `at`, with a reason; `until`: it ends by itself then."""
 
     at: datetime
@@ -56,8 +53,7 @@ class Pause:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clock:
+class Clock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A running clock, a paused one, or a breached one whose matter is still open (`overdue`).
 
     `allowed_s` is the working time that it gives, `paused_s` the working time that it stood still,
@@ -89,8 +85,7 @@ class Clock:
         return self.alarms[0].at if self.alarms else self.due_at
 
 
-@dataclass(frozen=True, kw_only=True)
-class Breach:
+class Breach(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A breach of this episode that is settled. A touch in its time may still be logged, and takes it back."""
 
     clock_id: str
@@ -99,8 +94,7 @@ class Breach:
     due_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A contact attempt that counts. `step`: it is one of the cadence's steps. PERSONAL: note."""
 
     activity: str
@@ -114,8 +108,7 @@ class Attempt:
     step: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deal:
+class Deal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A deal as the CRM last told it, and what of it was told on."""
 
     stage: str
@@ -124,8 +117,7 @@ class Deal:
     closed: str = ""  # won, lost
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lead:
+class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One lead. `version` is the number of the last message about it; `episode` counts its hand-offs.
 
     Of its episode: `trigger` and `fit_grade` as of the hand-off, `owners` everybody who had it,
@@ -156,7 +148,7 @@ class Lead:
     clocks: tuple[Clock, ...] = ()
     breaches: tuple[Breach, ...] = ()
     agreement: str = ""
-    deals: Mapping[str, Deal] = field(default_factory=dict)
+    deals: Mapping[str, Deal] = msgspec.field(default_factory=dict)
     score: Score | None = None
     gone: str = ""  # why there is nothing more to it: erased, merged
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from services.handoff.domain import assigning, clocks, returns
 from services.handoff.domain.draft import SYSTEM, Draft
