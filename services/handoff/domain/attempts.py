@@ -91,13 +91,17 @@ def _answered(draft: Draft, activity: str, channel: Channel, at: datetime) -> No
 
 
 def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> None:
-    """Count an attempt. Raises Impossible when the lead is not being followed up."""
+    """Count an attempt. Raises Impossible when the lead is not being followed up.
+
+    One that is not the owner's to count is told, and changes nothing of what the owner owes.
+    """
     state = step(draft.lead.state, Cause.ATTEMPT, paused=draft.lead.pause is not None)
-    if draft.lead.state is State.HANDED_OFF:
-        draft.tell(LeadAccepted, at=attempt.at)
     counts = _counts(draft, attempt)
+    first = counts and not _steps_made(draft.lead)
+    if counts and draft.lead.state is State.HANDED_OFF:
+        draft.tell(LeadAccepted, at=attempt.at)
     counted = replace(attempt, number=len(draft.lead.attempts) + 1, step=counts and _is_step(draft, attempt))
-    draft.change(state=state, attempts=(*draft.lead.attempts, counted))
+    draft.change(state=state if counts else draft.lead.state, attempts=(*draft.lead.attempts, counted))
     draft.tell(
         AttemptRecorded,
         at=counted.at,
@@ -107,7 +111,7 @@ def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> N
         outcome=counted.outcome,
         duration_s=duration_s,
         by=counted.by,
-        **(_delays(draft, counted.at) if counted.number == 1 else {}),
+        **(_delays(draft, counted.at) if first else {}),
     )
     if counts:
         _end_what_waited(draft, counted)

@@ -599,6 +599,14 @@ def test_a_lead_that_answered_is_not_hurried() -> None:
     assert story.told == []
 
 
+def test_a_better_grade_alone_raises_nothing_while_sales_has_the_lead() -> None:
+    score_first = SHIPPED.handoff.model_copy(update={"triggers": SHIPPED.handoff.triggers[::-1]})
+    story = Story(agreement=with_parts(saying(), handoff=score_first)).asks_for_a_demo().after(HOUR)
+    story.scored(form="newsletter", grade="A1", fit_grade="A", interest_level="1")
+    assert story.only(LeadHandedOff).trigger == "Asked for a demo"
+    assert story.told == []
+
+
 def test_a_breach_stays_one_when_the_lead_asks_again() -> None:
     story = by_score().at(tuesday(8)).asks_for_a_demo()
     assert story.only(ClockBreached).due_at == monday(17)
@@ -754,7 +762,9 @@ def test_a_colleague_s_touch_ends_no_clock_where_the_agreement_says_so() -> None
     story = handed_off(colleagues="ignore").after(HOUR).activity(by="22")
     assert story.only(AttemptRecorded).by == "22"
     assert open_kinds(story) == [FIRST]
+    assert (story.lead.state, story.heard(LeadAccepted)) == (State.HANDED_OFF, [])
     story.after(HOUR).activity(by="11")
+    assert story.last(AttemptRecorded).since_assigned_working_s == 2 * HOUR.total_seconds()
     assert story.only(ClockMet).at == monday(11)
     assert [told.number for told in story.heard(AttemptRecorded)] == [1, 2]
 
@@ -785,6 +795,11 @@ def test_an_attempt_off_the_cadence_that_was_logged_late_takes_back_no_breach_wh
     assert of(story, ClockSettled, NEXT)
     story.activity(at=monday(12), channel=Channel.VIDEO)
     assert not story.heard(ClockCorrected)
+
+
+def test_but_a_first_touch_off_the_cadence_that_was_logged_late_is_one_all_the_same() -> None:
+    story = handed_off(off_cadence="ignore").at(monday(15)).activity().activity(at=monday(12), channel=Channel.VIDEO)
+    assert one(story, ClockCorrected, FIRST).at == monday(12)
 
 
 def test_the_first_touch_may_be_on_any_channel() -> None:
