@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,16 @@ CRM_TOKEN = "system-test-crm-token"
 NOTIFY_SECRET = "whsec_c3lzdGVtLXRlc3Qtc2VjcmV0LXN5c3RlbQ=="
 SERVICES = ("ingest", "scoring", "handoff", "kpi")
 DEADLINE_S = 300.0
+PENDING = ("leadpact_spool_bytes", "leadpact_outbox_pending", "leadpact_consumer_lag")
+SERVICES_COMMAND = ("-m", "services")
+# The same, but a member that was killed is missed by its group after {seconds} instead of 10 or 15.
+IMPATIENT_COMMAND = """
+import functools, runpy
+from shared.bus import embedded, kafka
+for bus, name in (embedded.EmbeddedBus, "lease_s"), (kafka.KafkaBus, "session_s"):
+    bus.__init__ = functools.partialmethod(bus.__init__, **{{name: {seconds}}})
+runpy.run_module("services", run_name="__main__")
+"""
 
 
 def wait_for(what: str, condition: Callable[[], object], *, within_s: float = DEADLINE_S) -> None:
@@ -70,13 +80,14 @@ class Process:
     env: Mapping[str, str]
     logs: Path
     port: int = 0
+    python: Sequence[str] = SERVICES_COMMAND  # what the interpreter is to run
     popen: subprocess.Popen[bytes] | None = None
     kills: int = 0
 
     def start(self) -> None:
         with (self.logs / f"{self.name}.log").open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "services", *self.args], env=dict(self.env), stdout=log, stderr=log, cwd=REPO
+                [sys.executable, *self.python, *self.args], env=dict(self.env), stdout=log, stderr=log, cwd=REPO
             )
 
     def kill(self) -> None:
@@ -139,23 +150,20 @@ class Fleet:
         self.extra.append(process)
         return process
 
-    def metric(self, service: str, name: str) -> float:
-        """The sum of a metric over its labels, -1 when the service does not answer."""
+    def metric(self, service: str, *names: str) -> float:
+        """The sum of metrics over their labels, -1 when the service does not answer."""
         status, body = get(self.process(service).port if len(self.processes) > 1 else self.door, "/metrics")
         if status != 200:
             return -1
-        lines = [line for line in body.decode().splitlines() if line.startswith((name + "{", name + " "))]
+        starts = tuple(name + end for name in names for end in "{ ")
+        lines = [line for line in body.decode().splitlines() if line.startswith(starts)]
         if len(self.processes) == 1:
             lines = [line for line in lines if f'service="{service}"' in line or "service=" not in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def quiet(self) -> bool:
         """Nothing is under way: no spool, no lag, no outbox, in any service."""
-        pending = [self.metric("ingest", "leadpact_spool_bytes")]
-        for service in SERVICES:
-            pending.append(self.metric(service, "leadpact_outbox_pending"))
-            pending.append(self.metric(service, "leadpact_consumer_lag"))
-        return all(value == 0 for value in pending)
+        return all(self.metric(service, *PENDING) == 0 for service in SERVICES)
 
     def wait_until_ready(self) -> None:
         for process in self.processes:
@@ -192,8 +200,18 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def fleet(folder: Path, *, agreement: Path, bus: str = "embedded", database: str = "embedded") -> Iterator[Fleet]:
-    """Start everything but the simulator; stop it all at the end."""
+def fleet(
+    folder: Path,
+    *,
+    agreement: Path,
+    bus: str = "embedded",
+    database: str = "embedded",
+    missed_after_s: float | None = None,
+) -> Iterator[Fleet]:
+    """Start everything but the simulator; stop it all at the end.
+
+    `missed_after_s`: when the others of its group miss a member that was killed, if not as the product has it.
+    """
     simulator_port, door = free_port(), free_port()
     crm = f"http://127.0.0.1:{simulator_port}"
     env = environment(
@@ -204,14 +222,17 @@ def fleet(folder: Path, *, agreement: Path, bus: str = "embedded", database: str
         LEADPACT_HUBSPOT_API=crm,
         LEADPACT_NOTIFY_URL=f"{crm}/notifications",
     )
+    python = ("-c", IMPATIENT_COMMAND.format(seconds=missed_after_s)) if missed_after_s else SERVICES_COMMAND
     if bus == "embedded":
         args = ["run", "--no-simulate", "--port", str(door)]
-        processes = [Process(name="run", args=args, env=env, logs=folder, port=door)]
+        processes = [Process(name="run", args=args, env=env, logs=folder, port=door, python=python)]
     else:
         subprocess.run([sys.executable, "-m", "services", "migrate"], env=env, cwd=REPO, check=True, timeout=120)
         ports = {name: door if name == "ingest" else free_port() for name in SERVICES}
         processes = [
-            Process(name=name, args=["serve", name, "--port", str(port)], env=env, logs=folder, port=port)
+            Process(
+                name=name, args=["serve", name, "--port", str(port)], env=env, logs=folder, port=port, python=python
+            )
             for name, port in ports.items()
         ]
     made = Fleet(
