@@ -1,7 +1,7 @@
 """`make bench`: each figure is a ratio to a ceiling measured in the same run, because machines are noisy.
 
     python -m bench                 everything, a few minutes
-    python -m bench door pipeline   only these: door, pipeline, clocks, memory, calendars
+    python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars
 
 All but calendars need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
 docs/performance.md has it.
@@ -34,7 +34,7 @@ import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench import bare, calendars
+from bench import bare, calendars, firing
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
 from services.ingest.domain.door import normalise
@@ -52,7 +52,15 @@ LEADS, EVENTS_A_LEAD = 2_000, 10
 DEMO = ("recent_conversion_event_name", "Landing: demo-request")
 CLOCKS = (1_000, 100_000, 1_000_000)
 LOOKS = 400
-AIMS = {"door": "≥ 0.7", "pipeline": "≥ 0.3", "clocks": "≤ 1.5", "memory": "≤ 150 MB", "calendars": "≥ 100,000"}
+AIMS = {
+    "door": "≥ 0.7",
+    "pipeline": "≥ 0.3",
+    "clocks": "≤ 1.5",
+    "firing": "≥ 30,000/s",
+    "late": "p99 ≤ 1 s",
+    "memory": "≤ 150 MB",
+    "calendars": "≥ 100,000",
+}
 
 
 @dataclass
@@ -326,6 +334,32 @@ async def _looks(made: Ground, many: int) -> float:
     return statistics.median(took)
 
 
+# --- firing clocks ---
+
+
+def bench_firing(made: Ground) -> Iterator[Row]:
+    """Due clocks told: at full speed, beside other work among many open ones, and by two processes."""
+    found, leads = asyncio.run(firing.rates(made)), f"{firing.LEADS:,}"
+    ours, ceiling = f"{found.breached:,.0f} clocks/s", f"{found.bare:,.0f} clocks/s"
+    yield Row(f"{leads} clocks due at once", ours, ceiling, f"{found.ratio:.2f}", AIMS["firing"])
+    yield Row("the same, their two warnings due as well", f"{found.events:,.0f} events/s", "", "", "")
+    for many in firing.OPEN:
+        late = asyncio.run(firing.lateness(made, many))
+        ours = f"p50 {late.p50 * 1e3:,.0f} ms, p99 {late.p99 * 1e3:,.0f} ms, {late.within_a_second:.1%} within 1 s"
+        yield Row(f"from due to told, {many:,} open", ours, "", "", AIMS["late"])
+    yield from _shared_rows(made, f"{leads} clocks with their warnings")
+
+
+def _shared_rows(made: Ground, what: str) -> Iterator[Row]:
+    alone = asyncio.run(firing.sharing(made, processes=1, kill=False)).seconds
+    yield Row(f"{what}, due and told by one process", f"{alone:.1f} s", "", "", "")
+    for kill in (False, True):
+        two = asyncio.run(firing.sharing(made, processes=2, kill=kill))
+        parts = " + ".join(f"{part:,}" for part in two.parts)
+        name = f"by two, one killed half-way ({two.repeated:,} repeated on the topic)" if kill else "by two"
+        yield Row(f"{name}: {parts}", f"{two.seconds:.1f} s", f"{alone:.1f} s by one", f"{alone / two.seconds:.2f}", "")
+
+
 # --- memory ---
 
 
@@ -368,7 +402,13 @@ def bench_calendars() -> Iterator[Row]:
     yield Row("making a calendar's table of a year, once", f"{found.table * 1e3:.1f} ms", "", "", "")
 
 
-BENCHES = {"door": bench_door, "pipeline": bench_pipeline, "clocks": bench_clocks, "memory": bench_memory}
+BENCHES = {
+    "door": bench_door,
+    "pipeline": bench_pipeline,
+    "clocks": bench_clocks,
+    "firing": bench_firing,
+    "memory": bench_memory,
+}
 ALONE = {"calendars": bench_calendars}  # needs nothing but Python
 
 
