@@ -392,7 +392,10 @@ class ClockMoved(ClockMessage, frozen=True, kw_only=True):
 
 
 class ClockMet(ClockMessage, frozen=True, kw_only=True):
-    """Ended: what it waited for happened at `at`, in time. For REPLY_WAIT: the time was given."""
+    """Ended: what it waited for happened at `at`, in time. For REPLY_WAIT: the time was given.
+
+    `took_working_s` is all the working time from its start on, pauses too.
+    """
 
     took_s: float
     took_working_s: float = 0.0

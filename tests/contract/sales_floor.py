@@ -77,10 +77,10 @@ def local(day: int, hour: int, minute: int = 0, *, month: int = 3) -> datetime:
 
 
 class Wire(WatchedBus):
-    """The bus of one instance, which can die when half of what it was given is published."""
+    """The bus of one instance, which can die when all but the last of what it was given is published."""
 
     async def publish(self, given: Sequence[NewRecord]) -> None:
-        await super().publish(given[: len(given) // 2] if self.dies_after else given)
+        await super().publish(given[:-1] if self.dies_after else given)
 
 
 class Service:
@@ -192,7 +192,7 @@ class Floor:
         await self.goes_down()
 
     async def dies_telling(self) -> None:
-        """Hand-off starts again, and dies when half of what it had to tell is published, which it noted nowhere."""
+        """Hand-off starts again, and dies when all it had to tell but the last is published, and noted nowhere."""
         self._open_handoff(AGREEMENT)
         wire = self.services["handoff"].wire
         wire.dies_after = True

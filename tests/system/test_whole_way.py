@@ -56,7 +56,7 @@ HURRIED = {
     "first_touch": "{urgent: 1s, A: 1s, B: 2s, default: 2s}",
     "after": "1s",
     "wait_for_reply": "2s",
-    "decide_within": "8s",
+    "decide_within": "6s",
 }
 # Under fire some clocks are always open.
 LESS_HURRIED = HURRIED | {
@@ -64,7 +64,7 @@ LESS_HURRIED = HURRIED | {
     "first_touch": "{urgent: 3s, A: 3s, B: 4s, default: 6s}",
     "after": "3s",
     "wait_for_reply": "4s",
-    "decide_within": "20s",
+    "decide_within": "16s",
 }
 
 
@@ -77,6 +77,7 @@ def hurried_agreement(folder: Path, pace: Mapping[str, str]) -> Path:
     assert steps
     text = re.sub(r"cool_down: \w+", "cool_down: 3s", text)
     text = text.replace("mon-fri: 08:00-18:00", "mon-sun: 00:00-24:00")
+    text = text.replace("warn_at: [50%, 80%]", "warn_at: [50%]")
     text = re.sub(r"breach \+ \w+", "breach + 1s", text)
     path = folder / "agreement.yaml"
     path.write_text(text)
