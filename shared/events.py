@@ -39,6 +39,11 @@ def identity(*parts: object) -> str:
     return hashlib.blake2b(b"".join([b"%d:%b" % (len(text), text) for text in texts]), digest_size=16).hexdigest()
 
 
+def tenant_of(key: str) -> str:
+    """The tenant of a lead: what stands before its last colon."""
+    return key.rpartition(":")[0]
+
+
 class State(StrEnum):
     """Where a lead stands between the two teams."""
 

@@ -18,6 +18,7 @@ from services.handoff.worker import due
 from shared.agreement import Agreements
 from shared.clock import Clock
 from shared.database import database_errors_are_later, listening
+from shared.events import tenant_of
 from shared.log import Log
 from shared.work import Facts, Work
 
@@ -28,10 +29,6 @@ FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
 TOGETHER_S: Final = 0.05  # wakings that come this close together are one
 TRY_AGAIN_S: Final = 60.0
 HELD_S: Final = 0.1  # another instance or a handler holds what is due
-
-
-def _tenant(lead: str) -> str:
-    return lead.rpartition(":")[0]
 
 
 class Ticking:
@@ -80,7 +77,7 @@ class Ticking:
         async def claim(conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
             return self._readable(await store.claim_due(conn, now, LEADS_PER_SWEEP, without=self._left_alone()))
 
-        done = await self._work.sweep(claim, decide, tenant_of=_tenant)
+        done = await self._work.sweep(claim, decide, tenant_of=tenant_of)
         moments = [moment for lead in done for moment in told[lead]]
         now = self._clock.now()
         for moment in moments:
@@ -97,7 +94,7 @@ class Ticking:
             found = await store.claim_other_agreements(conn, version, LEADS_PER_SWEEP, without=self._left_alone())
             return self._readable(found)
 
-        return len(await self._work.sweep(claim, lambda lead, facts: due(lead, facts)[0], tenant_of=_tenant))
+        return len(await self._work.sweep(claim, lambda lead, facts: due(lead, facts)[0], tenant_of=tenant_of))
 
     def _left_alone(self) -> list[str]:
         """Leads that could not be read or decided on, so that they fill no sweep; now and then they are tried again."""

@@ -13,6 +13,7 @@ from services.scoring.domain.score import in_words, scorer_of
 from services.scoring.metrics import ScoringMetrics
 from services.scoring.worker import worker
 from shared.database import database_errors_are_later
+from shared.events import tenant_of
 from shared.web import Parts, Problem, Service, caller
 from shared.work import Work
 
@@ -77,7 +78,7 @@ async def _answer(parts: Parts, lead: str) -> ScoreAnswer:
             known = None if "\0" in lead else await store.read(conn, lead)
     if known is None or known.gone:
         raise Problem(404, "unknown", "there is no such lead")
-    scorer = scorer_of(parts.agreements.for_tenant(lead.rpartition(":")[0]))
+    scorer = scorer_of(parts.agreements.for_tenant(tenant_of(lead)))
     now = parts.clock.now()
     found = scorer.score(known, now)
     return ScoreAnswer(

@@ -352,9 +352,8 @@ def _returns(agreement: Agreement) -> Iterator[tuple[Path, str]]:
 
 
 def _priorities(agreement: Agreement) -> Iterator[tuple[Path, str]]:
-    used = {"normal", *(trigger.priority for trigger in agreement.handoff.triggers)}
     teams = [f"{TEAM}{team}" for team in agreement.handoff.teams]
-    known = [*sorted(used), *FIT_GRADES, *teams, DEFAULT]
+    known = [*sorted(agreement.handoff.priorities), *FIT_GRADES, *teams, DEFAULT]
     for name in ("accept_within", "first_touch", "decide_within"):
         for key in getattr(agreement.follow_up, name):
             if key not in known:

@@ -58,6 +58,7 @@ DEFAULT: Final = "default"
 MANAGER: Final = "manager"
 TEAM: Final = "team:"  # before the name of a team, where other things can stand too
 SLUG: Final = r"^[a-z][a-z0-9_-]*$"
+NORMAL: Final = "normal"  # the priority that every agreement has
 NOT_ACCEPTED: Final = "not_accepted"  # the reason of a lead that goes back because nobody took it on
 
 
@@ -334,7 +335,7 @@ class Trigger(Part):
     name: Name
     when: Condition
     unless: Condition | None = None
-    priority: Slug = "normal"
+    priority: Slug = NORMAL
 
 
 class Route(Part):
@@ -366,9 +367,14 @@ class Team(Part):
     calendar: Slug | None = None
     manager: str = ""
 
+    @property
+    def weights(self) -> dict[str, int]:
+        """Person → weight."""
+        return {person: member.weight for person, member in self.members.items()}
+
     @model_validator(mode="after")
     def _somebody_works(self) -> Team:
-        if not any(member.weight for member in self.members.values()):
+        if not any(self.weights.values()):
             raise _wrong("must have a member with a weight of 1 or more")
         return self
 
@@ -407,6 +413,11 @@ class Handoff(Part):
     route: tuple[Route, ...] = Field(min_length=1)
     teams: dict[Slug, Team] = Field(min_length=1)
     notify: tuple[Notify, ...] = ()
+
+    @property
+    def priorities(self) -> tuple[str, ...]:
+        """Every priority that a lead can have, each once."""
+        return tuple(dict.fromkeys((NORMAL, *(trigger.priority for trigger in self.triggers))))
 
     @model_validator(mode="after")
     def _somebody_gets_every_lead(self) -> Handoff:

@@ -37,7 +37,7 @@ from services.handoff.metrics import HandoffMetrics
 from services.handoff.worker import decided
 from shared.agreement import Agreement
 from shared.errors import Later, Refused
-from shared.events import Channel, Outcome
+from shared.events import Channel, Outcome, tenant_of
 from shared.log import Log
 from shared.web import Parts, Problem
 from shared.work import Facts, Work
@@ -143,7 +143,7 @@ class Acting:
                 raise Refused(MOVED_ON, "the lead has moved on since the link was made")
             return decided(decide)(state, command, facts)
 
-        tenant = link.lead.rpartition(":")[0]
+        tenant = tenant_of(link.lead)
         decision = await self._work.command(link.lead, handle, tenant=tenant, command_id=link.id)
         assert decision is None or isinstance(decision, HandoffDecision)
         return decision
@@ -221,7 +221,7 @@ class Acting:
         )
 
     def _agreement(self, link: Link) -> Agreement:
-        return self._parts.agreements.for_tenant(link.lead.rpartition(":")[0])
+        return self._parts.agreements.for_tenant(tenant_of(link.lead))
 
     def _answer(self, status: int, heading: str, *parts: str) -> HTMLResponse:
         return HTMLResponse(pages.page(heading, *parts), status_code=status, headers=pages.HEADERS)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from services.handoff.domain import commands
 from services.handoff.domain.commands import NewAttempt
 from services.handoff.domain.draft import HandoffDecision
+from shared.agreement.model import NORMAL
 from shared.events import Channel, Outcome
 
 Decide = Callable[..., HandoffDecision]
@@ -133,7 +134,7 @@ class ReassignIn(Body):
 class HandOffIn(Body):
     """Without team and owner the agreement's routes and weights choose."""
 
-    priority: Name = Field(default="normal", description="one that the agreement knows")
+    priority: Name = Field(default=NORMAL, description="one that the agreement knows")
     team: Name | None = None
     owner: Name | None = None
 

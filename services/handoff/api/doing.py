@@ -21,6 +21,7 @@ from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import Impossible
 from services.handoff.worker import decided
 from shared.errors import Later, Refused
+from shared.events import tenant_of
 from shared.web import Parts, Problem, problem_of
 from shared.work import Facts, Work
 
@@ -89,7 +90,7 @@ class Doing:
         return Result(lead=lead, status=200, state=done.lead.state, version=done.lead.version, replayed=done.replayed)
 
     async def _do(self, asked: Asked, command_id: str, lead: str, decide: Decide) -> Done:
-        tenant = lead.rpartition(":")[0]
+        tenant = tenant_of(lead)
         view = view_of(asked.by, self._parts.agreements, tenant)
         handle = _handler(decide, Command(id=command_id, person=asked.by.person), view, asked.version)
         decision = await self._work.command(lead, handle, tenant=tenant, command_id=command_id)

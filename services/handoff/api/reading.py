@@ -19,7 +19,7 @@ from services.handoff.api.views import READING, LeadPage, LeadView, Timeline, le
 from services.handoff.domain.lead import Lead
 from services.handoff.store import Page, Place, Wanted
 from shared.database import database_errors_are_later
-from shared.events import State
+from shared.events import State, tenant_of
 from shared.log import Log
 from shared.web import Caller, Parts, Problem, caller
 
@@ -86,7 +86,7 @@ def _add_one(router: APIRouter, parts: Parts) -> None:
         lead: str, by: Caller = anyone, after: int = 0, limit: Annotated[int, Query(ge=1, le=MOST)] = 500
     ) -> Timeline:
         """Everything that happened to a lead, by version; for who sees all leads also of one merged away or erased."""
-        if view_of(by, parts.agreements, lead.rpartition(":")[0]) != EVERYTHING:
+        if view_of(by, parts.agreements, tenant_of(lead)) != EVERYTHING:
             await visible(parts, lead, by)
         found = await read(parts, store.timeline, lead, after=after, limit=limit)
         if not found and not after:

@@ -13,8 +13,7 @@ from shared.errors import Refused
 from shared.events import LeadAssigned
 
 REASSIGNED: Final = "reassigned"
-BY_HAND: Final = "by_hand"
-NOT_ACCEPTED: Final = "not_accepted"
+BY_HAND: Final = "by_hand"  # also what stands for the trigger of a hand-off that a person made
 ESCALATED: Final = "escalated"
 IN_THE_CRM: Final = "crm"
 
@@ -46,7 +45,7 @@ def to_colleague(draft: Draft, at: datetime, reason: str) -> None:
     team = draft.agreement.handoff.teams.get(lead.team)
     if team is None:
         return
-    others = {person: member.weight for person, member in team.members.items() if person not in lead.owners}
+    others = {person: weight for person, weight in team.weights.items() if person not in lead.owners}
     if owner := routing.owner_for(others, lead.lead, lead.episode):
         reassign(draft, at, team=lead.team, owner=owner, reason=reason)
 
@@ -58,7 +57,7 @@ def place(agreement: Agreement, lead: Lead, *, team: str | None, owner: str | No
         raise Refused("unknown_team", f"the team must be one of: {', '.join(teams)}")
     if owner is None:
         chosen = team or lead.team
-        weights = {person: member.weight for person, member in teams[chosen].members.items()} if chosen in teams else {}
+        weights = teams[chosen].weights if chosen in teams else {}
         return chosen, routing.owner_for(weights, lead.lead, lead.episode)
     wanted = [team] if team is not None else [lead.team, *teams]
     for name in wanted:

@@ -15,8 +15,6 @@ from shared.agreement import Agreement
 from shared.errors import Refused
 from shared.events import Channel, ClockKind, LeadAccepted, LeadQualified, Outcome, State
 
-NORMAL: Final = "normal"  # the priority that every agreement has
-BY_HAND: Final = "by_hand"  # what stands for the trigger of a hand-off that a person made
 SKEW: Final = timedelta(minutes=1)  # how much the clocks of others may be ahead
 
 
@@ -125,10 +123,10 @@ def hand_off(priority: str, team: str | None, owner: str | None) -> Callable[...
     """Marketing or Sales hands it over without waiting for a trigger."""
 
     def do(draft: Draft, now: datetime) -> None:
-        known = dict.fromkeys((NORMAL, *(trigger.priority for trigger in draft.agreement.handoff.triggers)))
+        known = draft.agreement.handoff.priorities
         if priority not in known:
             raise Refused("unknown_priority", f"the priority must be one of the agreement's: {', '.join(known)}")
-        handing = triggers.Handing(trigger=BY_HAND, priority=priority, ready_at=now, team=team, owner=owner)
+        handing = triggers.Handing(trigger=assigning.BY_HAND, priority=priority, ready_at=now, team=team, owner=owner)
         triggers.hand_over(draft, handing, now, cause=Cause.HAND_OFF)
 
     return _doing(do)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from shared.events import Channel, ClockKind, Outcome, State, Submission
+from shared.events import Channel, ClockKind, Outcome, State, Submission, tenant_of
 
 WITH_MARKETING: Final = frozenset({State.MARKETING, State.RETURNED, State.LOST, State.DISQUALIFIED})
 CHASED: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING})
@@ -154,7 +154,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def tenant(self) -> str:
-        return self.lead.rpartition(":")[0]
+        return tenant_of(self.lead)
 
     @property
     def next_due(self) -> datetime | None:

@@ -12,7 +12,7 @@ from services.handoff.domain.draft import SYSTEM, Draft
 from services.handoff.domain.lead import Clock, Lead
 from services.handoff.domain.machine import Cause, allows
 from shared.agreement import Agreement
-from shared.agreement.model import MANAGER
+from shared.agreement.model import MANAGER, NOT_ACCEPTED
 from shared.events import ClockKind, LeadAccepted, LeadEscalated
 
 AGREEMENT: Final = "agreement"
@@ -97,7 +97,7 @@ def _not_accepted(draft: Draft, clock: Clock, moment: datetime) -> None:
         return
     clocks.breach(draft, clock)
     if meaning == "reassign":
-        assigning.to_colleague(draft, moment, assigning.NOT_ACCEPTED)
+        assigning.to_colleague(draft, moment, NOT_ACCEPTED)
     elif meaning == "return" and allows(draft.lead.state, Cause.NOT_ACCEPTED):
         returns.not_accepted(draft, moment)
 

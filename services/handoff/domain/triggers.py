@@ -222,8 +222,7 @@ def _receiver(lead: Lead, agreement: Agreement, handing: Handing, episode: int) 
         return assigning.place(agreement, lead, team=handing.team, owner=handing.owner)
     about = subject(lead, lead.score, lead.score.forms) if lead.score else Subject(properties={}, state=str(lead.state))
     team = routing.team_for(agreement, about)
-    weights = {person: member.weight for person, member in agreement.handoff.teams[team].members.items()}
-    return team, routing.owner_for(weights, lead.lead, episode)
+    return team, routing.owner_for(agreement.handoff.teams[team].weights, lead.lead, episode)
 
 
 def _reasons(message: LeadScored) -> tuple[Reason, ...]:

@@ -27,7 +27,7 @@ from services.kpi.domain.tallies import (
 )
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
-from shared.agreement.model import NOT_ACCEPTED
+from shared.agreement.model import NORMAL, NOT_ACCEPTED
 from shared.events import Channel, ClockKind, Outcome
 
 UNKNOWN: Final = "unknown"
@@ -47,7 +47,6 @@ SOURCES: Final = (
     UNKNOWN,
 )
 STAGES: Final = ("lead", "mql", "sql", "opportunity", "customer")
-NORMAL: Final = "normal"
 # What Sales owes, and what the agreement's kpis call it; reply_wait is the lead's own time.
 PROMISED: Final = {
     "accept": ClockKind.ACCEPT,
@@ -103,7 +102,7 @@ class Terms:
             mql=agreement.definitions.get("mql"),
             teams=tuple(handoff.teams),
             triggers=_distinct([*(trigger.name for trigger in handoff.triggers), BY_HAND]),
-            priorities=_distinct([NORMAL, *(trigger.priority for trigger in handoff.triggers)]),
+            priorities=handoff.priorities,
             reasons=_distinct([*reasons, OTHER]),
             tracks=_distinct(["", *agreement.nurture.tracks]),
             escalations=len(follow_up.escalation),
