@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.agreement import Agreement, load
-from shared.agreement.model import FollowUp
+from shared.agreement.follow_up import FollowUp
 
 SHIPPED_FILE = Path(__file__).parents[1] / "deploy" / "agreement.yaml"
 SHIPPED = load(SHIPPED_FILE)

@@ -15,7 +15,7 @@ from services.handoff import notifying
 from services.handoff.notifying import GIVE_UP_AFTER, LONGEST_RETRY, Notifying
 from services.handoff.settings import HandoffSettings
 from shared.agreement import Agreements
-from shared.agreement.model import Notify
+from shared.agreement.handoff import Notify
 from shared.clock import ManualClock, SystemClock
 from shared.database import migrate
 from shared.events import ContactErased, identity

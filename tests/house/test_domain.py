@@ -27,7 +27,8 @@ STANDARD = frozenset(
 PLAIN = frozenset(
     {
         *("msgspec", "msgspec.structs", "shared.calendars", "shared.errors", "shared.events"),
-        *("shared.agreement.conditions", "shared.agreement.model"),
+        "shared.agreement.conditions",
+        *(f"shared.agreement.{part}" for part in ("follow_up", "handoff", "kpis", "model", "nurture", "qualification")),
     }
 )
 NAMES = {

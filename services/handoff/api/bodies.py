@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from services.handoff.domain import commands
 from services.handoff.domain.commands import NewAttempt
 from services.handoff.domain.draft import HandoffDecision
-from shared.agreement.model import NORMAL
+from shared.agreement.handoff import NORMAL
 from shared.events import Channel, Outcome
 
 Decide = Callable[..., HandoffDecision]

@@ -12,7 +12,8 @@ from services.handoff.domain.draft import SYSTEM, Draft
 from services.handoff.domain.lead import Clock, Lead
 from services.handoff.domain.machine import Cause, allows
 from shared.agreement import Agreement
-from shared.agreement.model import MANAGER, NOT_ACCEPTED
+from shared.agreement.follow_up import NOT_ACCEPTED
+from shared.agreement.handoff import MANAGER
 from shared.events import ClockKind, LeadAccepted, LeadEscalated
 
 AGREEMENT: Final = "agreement"

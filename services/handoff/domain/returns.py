@@ -11,7 +11,7 @@ from services.handoff.domain import clocks
 from services.handoff.domain.draft import Draft
 from services.handoff.domain.machine import Cause
 from shared.agreement import Agreement
-from shared.agreement.model import NOT_ACCEPTED
+from shared.agreement.follow_up import NOT_ACCEPTED
 from shared.errors import Refused
 from shared.events import ClockKind, LeadDisqualified, LeadRejected, LeadReturned, NurtureStarted
 

@@ -19,7 +19,7 @@ from services.handoff.domain.lead import CHASED, WITH_MARKETING, WITH_SALES, Lea
 from services.handoff.domain.machine import Cause, allows
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
-from shared.agreement.model import Trigger
+from shared.agreement.handoff import Trigger
 from shared.events import (
     ClockKind,
     LeadAssigned,

@@ -27,7 +27,8 @@ from services.kpi.domain.tallies import (
 )
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
-from shared.agreement.model import NORMAL, NOT_ACCEPTED
+from shared.agreement.follow_up import NOT_ACCEPTED
+from shared.agreement.handoff import NORMAL
 from shared.events import Channel, ClockKind, Outcome
 
 UNKNOWN: Final = "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.agreement.conditions import Subject
-from shared.agreement.model import FIT_GRADES, Fit
+from shared.agreement.qualification import FIT_GRADES, Fit
 from shared.events import Reason
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from services.scoring.domain.lead import Act
 from shared.agreement.conditions import Subject
-from shared.agreement.model import INTEREST_LEVELS, JOURNEY, Interest, Signal
+from shared.agreement.qualification import INTEREST_LEVELS, JOURNEY, Interest, Signal
 from shared.events import Reason
 
 KNOWN_ACTS: Final = 4096  # how many different pages and forms one agreement remembers the signals of

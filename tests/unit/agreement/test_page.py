@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from shared.agreement import check, load
-from shared.agreement.model import WorkingHours
+from shared.agreement.follow_up import WorkingHours
 from tests.agreements import SHIPPED_FILE
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agreement.md").read_text("utf-8")

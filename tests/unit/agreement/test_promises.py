@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.agreement.model import FollowUp, WorkingHours
+from shared.agreement.follow_up import FollowUp, WorkingHours
 from shared.calendars import ALWAYS, Calendar, Span
 from shared.events import ClockKind
 from tests.agreements import SHIPPED, with_follow_up, with_parts

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shared.agreement import Agreement
-from shared.agreement.model import Handoff
+from shared.agreement.handoff import Handoff
 from shared.errors import Refused
 from shared.events import (
     AttemptRecorded,

@@ -10,7 +10,7 @@ import pytest
 
 from services.handoff.domain.machine import Impossible
 from shared.agreement import Agreement
-from shared.agreement.model import Handoff
+from shared.agreement.handoff import Handoff
 from shared.errors import Refused
 from shared.events import (
     AttemptCorrected,

@@ -26,7 +26,7 @@ from services.kpi.domain.tallies import (
     observed,
 )
 from services.kpi.store import summed
-from shared.agreement.model import Kpis
+from shared.agreement.kpis import Kpis
 
 LABELS = ("inbound", "urgent")
 

@@ -15,7 +15,7 @@ from services.scoring.domain.score import Score, in_words, scorer_of
 from services.scoring.worker import HANDLERS
 from shared.agreement import load
 from shared.agreement.conditions import Condition, Subject
-from shared.agreement.model import FitRule
+from shared.agreement.qualification import FitRule
 from shared.errors import Refused
 from shared.events import (
     ContactChanged,

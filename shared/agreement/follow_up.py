@@ -1,0 +1,166 @@
+"""Part 6, follow_up: what Sales promised to do with a lead, by when, and the ways back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+
+from shared.agreement.handoff import TEAM
+from shared.agreement.hours import KEY, WEEKDAYS, Hours, Placed, openings, placed
+from shared.agreement.hours import read as read_hours
+from shared.agreement.nurture import BY_JOURNEY
+from shared.agreement.values import DEFAULT, Duration, Name, Part, Share, Slug, Targets, Working, listed, working, wrong
+from shared.calendars import Calendar, Span
+from shared.events import Channel, ClockKind
+
+ALWAYS_OPEN: Final = "always"  # the calendar that every agreement has
+NOT_ACCEPTED: Final = "not_accepted"  # the reason of a lead that goes back because nobody took it on
+
+
+class WorkingHours(Part):
+    """When people work: hours by weekday, public holidays of a country (or DE-BY), and days that differ."""
+
+    week: dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], Hours]
+    timezone: str | None = None
+    holidays: tuple[str, ...] = ()
+    exceptions: dict[date, Hours] = Field(default={}, alias="except")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        return value if isinstance(value, WorkingHours) else read_hours(value)
+
+    def calendar(self, timezone: str) -> Calendar:
+        """The calendar, in its own time zone or else in `timezone`."""
+        return Calendar.of(
+            zone=self.timezone or timezone,
+            week={WEEKDAYS.index(day): openings(hours) for day, hours in self.week.items()},
+            exceptions={day: openings(hours) for day, hours in self.exceptions.items()},
+            holidays=self.holidays,
+        )
+
+
+class Step(Part):
+    """One attempt; `after` is the working time since the attempt before it."""
+
+    channel: Channel
+    after: Working = Span(amount=0, unit="s")
+
+
+class ReturnRule(Part):
+    """The way back to Marketing for a reason; `attempts: exhausted` goes there by itself."""
+
+    attempts: Literal["exhausted"] | None = None
+    reason: Slug
+    track: str = BY_JOURNEY
+    cool_down: Duration = timedelta(0)
+
+
+def _since_breach(value: Any) -> Any:
+    if isinstance(value, Span):
+        return value
+    match = re.fullmatch(r"breach(?:\s*\+\s*(.+))?", str(value).strip())
+    if match is None:
+        raise wrong("must be breach, or breach and a duration, as breach + 2h")
+    return working(match[1] or "0s")
+
+
+Owed = Literal["accept", "first_touch", "next_attempt", "decision"]
+OWED: Final = get_args(Owed)
+
+
+def _in_order(value: tuple[Owed, ...]) -> tuple[Owed, ...]:
+    """In whatever order they are named, they mean the same."""
+    return tuple(sorted(set(value), key=OWED.index))
+
+
+class Escalation(Part):
+    """What follows a breach that nobody mends: `at` is in working time from the due time on."""
+
+    at: Annotated[Span, BeforeValidator(_since_breach), PlainSerializer(lambda span: f"breach + {span}")]
+    on: Annotated[tuple[Owed, ...], BeforeValidator(listed), AfterValidator(_in_order), Field(min_length=1)] = OWED
+    to: Annotated[tuple[Name, ...], BeforeValidator(listed)] = ()
+    reassign: Literal["team"] | None = None
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Escalation:
+        if not self.to and not self.reassign:
+            raise wrong("must have to or reassign")
+        return self
+
+
+class FollowUp(Part):
+    """What Sales promised, in working time."""
+
+    calendars: dict[Slug, WorkingHours] = {}
+    calendar: Slug = ALWAYS_OPEN
+    accept_within: Targets = {}
+    if_not_accepted: Literal["nothing", "accept", "reassign", "return"] = "nothing"
+    first_touch: Targets
+    cadence: tuple[Step, ...] = Field(min_length=1)
+    wait_for_reply: Working
+    decide_within: Targets = {}
+    colleagues: Literal["count", "ignore"] = "count"
+    off_cadence: Literal["count", "ignore"] = "count"
+    warn_at: tuple[Share, ...] = ()
+    escalation: tuple[Escalation, ...] = ()
+    return_when: tuple[ReturnRule, ...] = ()
+    reasons: tuple[Slug, ...] = Field(min_length=1)
+    pause_reasons: tuple[Slug, ...] = ("asked_to_wait", "away", "other")
+
+    def allowed(self, kind: ClockKind, n: int, *, priority: str, fit_grade: str, team: str) -> Span | None:
+        """The time that a clock of this kind gives; None when there is no such promise, as one of no time."""
+        match kind:
+            case ClockKind.NEXT_ATTEMPT:
+                span = self.cadence[n - 1].after if n <= len(self.cadence) else None
+            case ClockKind.REPLY_WAIT:
+                span = self.wait_for_reply
+            case _:
+                targets = {
+                    ClockKind.ACCEPT: self.accept_within,
+                    ClockKind.FIRST_TOUCH: self.first_touch,
+                    ClockKind.DECISION: self.decide_within,
+                }[kind]
+                span = _target(targets, priority=priority, fit_grade=fit_grade, team=team)
+        return span or None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> FollowUp:
+        if problems := [*self._cadence_misfits(), *self._misfits()]:
+            raise placed(problems)
+        return self
+
+    def _cadence_misfits(self) -> Iterator[Placed]:
+        if self.cadence[0].after:
+            yield ("cadence", 0, "after"), "does not belong to the first step; its time is first_touch"
+        for n, step in enumerate(self.cadence):
+            if n and not step.after:
+                yield ("cadence", n), "must have after, the time since the attempt before it, as 1d"
+
+    def _misfits(self) -> Iterator[Placed]:
+        if DEFAULT not in self.first_touch:
+            yield ("first_touch",), "must have a time for everybody else, as default: 1d"
+        for n, share in enumerate(self.warn_at):
+            if not 0 < share < 1:
+                yield ("warn_at", n), "must be between 0% and 100%"
+            if share in self.warn_at[:n]:
+                yield ("warn_at", n), "stands twice; nobody is warned twice at once"
+        exhausted = [n for n, rule in enumerate(self.return_when) if rule.attempts]
+        for n in exhausted[1:]:
+            yield ("return_when", n, "attempts"), "is a second way back for exhausted attempts; there can be one"
+        if ALWAYS_OPEN in self.calendars:
+            yield ("calendars", ALWAYS_OPEN, KEY), "means day and night already; give yours another name"
+        if self.if_not_accepted != "nothing" and not self.accept_within:
+            yield ("if_not_accepted",), f"{self.if_not_accepted} needs accept_within, the time that is given"
+
+
+def _target(targets: Mapping[str, Span], *, priority: str, fit_grade: str, team: str) -> Span | None:
+    """By the priority, or else the team, or else the fit grade, or else the default."""
+    for key in (priority, f"{TEAM}{team}", fit_grade, DEFAULT):
+        if key in targets:
+            return targets[key]
+    return None

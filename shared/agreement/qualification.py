@@ -1,0 +1,124 @@
+"""Part 3, qualification: who fits, who is interested, and the grade made of the two."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from shared.agreement.conditions import Condition
+from shared.agreement.values import Duration, Name, Part, Points, Slug, wrong
+
+FIT_GRADES: Final = ("A", "B", "C", "D")
+INTEREST_LEVELS: Final = ("1", "2", "3", "4")
+JOURNEY: Final = ("decision", "consideration", "awareness")  # from the nearest to a deal
+FAMILIES: Final = ("knowledge", "consideration", "urgency")
+
+
+class Persona(Part):
+    when: Condition
+    points: Points
+
+
+class FitRule(Part):
+    """Gives or takes points, or says that the lead is nobody for us."""
+
+    name: Name
+    when: Condition
+    points: Points = 0.0
+    disqualify: str = ""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> FitRule:
+        if not self.points and not self.disqualify:
+            raise wrong("must have points or disqualify")
+        return self
+
+
+def _thresholds(value: dict[str, float], names: tuple[str, ...]) -> dict[str, float]:
+    """From the best name to the last, which takes whatever is left."""
+    if set(value) != set(names):
+        raise wrong(f"must have exactly {', '.join(names)}")
+    bounds = [value[name] for name in names]
+    if any(math.isnan(bound) for bound in bounds) or bounds != sorted(bounds, reverse=True):
+        raise wrong(f"must fall from {names[0]} to {names[-1]}")
+    if bounds[-1] != -math.inf:
+        raise wrong(f"must have {names[-1]}: -inf, for whatever is left")
+    return value
+
+
+FitGrades = Annotated[dict[str, float], AfterValidator(lambda value: _thresholds(value, FIT_GRADES))]
+InterestLevels = Annotated[dict[str, float], AfterValidator(lambda value: _thresholds(value, INTEREST_LEVELS))]
+
+
+class Fit(Part):
+    """Does the person and the company match: the best persona's points and those of all rules that hold."""
+
+    role: dict[Slug, Persona] = {}
+    rules: tuple[FitRule, ...] = ()
+    grades: FitGrades
+
+
+class Signal(Part):
+    """An act of the lead that shows interest."""
+
+    on: Literal["form_submitted", "page_visited"]
+    when: Condition | None = None
+    points: float = Field(gt=0, allow_inf_nan=False)
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name, or what it says in words."""
+        if self.name:
+            return self.name
+        act = "Page visited" if self.on == "page_visited" else "Form submitted"
+        return f"{act}: {self.when.text}" if self.when else act
+
+    @model_validator(mode="after")
+    def _asks_what_it_can_know(self) -> Signal:
+        known = {"url", "host", "path"}
+        if self.when and (strange := (self.when.properties - known) | (self.when.words - {"form", "form_submitted"})):
+            raise wrong(f"can ask about {', '.join(sorted(known))} and form, not {', '.join(sorted(strange))}")
+        if self.when and self.when.words and self.on == "page_visited":
+            raise wrong("is about a page and cannot ask for a form")
+        return self
+
+
+class Family(Part):
+    """Signals of one kind, together worth at most `cap`; each loses half its points every `half_life`."""
+
+    cap: float = Field(gt=0, allow_inf_nan=False)
+    half_life: Duration | None = None
+    signals: tuple[Signal, ...]
+
+
+class Interest(Part):
+    """How much the lead wants, from what it did; each act fades."""
+
+    half_life: Duration
+    knowledge: Family
+    consideration: Family
+    urgency: Family
+    levels: InterestLevels
+    journey: dict[Literal["decision", "consideration", "awareness"], dict[str, float]]
+
+    @property
+    def families(self) -> dict[str, Family]:
+        return {"knowledge": self.knowledge, "consideration": self.consideration, "urgency": self.urgency}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Interest:
+        if not self.half_life or any(f.half_life == timedelta(0) for f in self.families.values()):
+            raise wrong("must have half-lives longer than nothing")
+        for stage, needed in self.journey.items():
+            if strange := set(needed) - set(FAMILIES):
+                raise wrong(f"has a journey stage {stage} that asks for {', '.join(sorted(strange))}")
+        return self
+
+
+class Qualification(Part):
+    fit: Fit
+    interest: Interest

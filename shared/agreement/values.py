@@ -1,0 +1,136 @@
+"""How the agreement writes values: durations, working time, shares, money, periods, names.
+
+What somebody owes is promised in working time, by the calendar of who owes it (`Working`): a `d` is
+an ordinary working day there. What fades or rests (half-lives, lags, cool-downs, windows) is elapsed
+time (`Duration`), nights and holidays included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from shared.agreement.conditions import PROPERTY_NAME, Condition
+from shared.agreement.hours import check_timezone
+from shared.calendars import Span
+
+LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip, and would run out of calendar
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+DEFAULT: Final = "default"
+SLUG: Final = r"^[a-z][a-z0-9_-]*$"
+
+
+def wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("agreement", "{message}", {"message": message})
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d{1,6})\s*([smhdw])", str(value))
+    if match is None:
+        raise wrong("must be a duration, as 30m, 4h, 1d or 2w")
+    duration = timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    if duration > LONGEST:
+        raise wrong(f"must not be longer than {LONGEST.days}d")
+    return duration
+
+
+def working(value: Any) -> Any:
+    if isinstance(value, Span):
+        return value
+    try:
+        return Span.parse(str(value))
+    except ValueError as error:
+        raise wrong(str(error)) from None
+
+
+def _targets(value: Any) -> Any:
+    """One time for everybody is the default of all."""
+    return value if isinstance(value, Mapping) else {DEFAULT: value}
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, float):
+        return value
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", str(value))
+    if match is None or float(match[1]) > 100:
+        raise wrong("must be a percentage from 0% to 100%, as 90%")
+    return float(Decimal(match[1]) / 100)
+
+
+def _money(value: Any) -> Any:
+    if isinstance(value, Mapping | Money):
+        return value
+    match = re.fullmatch(r"([\d_]*\d(?:\.\d+)?)\s+([A-Z]{3})", str(value))
+    if match is None:
+        raise wrong("must be an amount and a currency, as 1_000_000 USD")
+    return {"amount": match[1].replace("_", ""), "currency": match[2]}
+
+
+def _period(value: Any) -> Any:
+    if isinstance(value, Mapping | Period):
+        return value
+    first, dots, last = str(value).partition("..")
+    try:
+        days = {"first": date.fromisoformat(first), "last": date.fromisoformat(last)}
+    except ValueError:
+        raise wrong("must be two days, as 2027-01-01..2027-03-31") from None
+    if not dots or days["first"] > days["last"]:
+        raise wrong("must have the first day before the last")
+    return days
+
+
+def _timezone(value: Any) -> Any:
+    try:
+        return check_timezone(value)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+
+
+def _definition(value: Any) -> Any:
+    if isinstance(value, Condition):
+        return value
+    if not isinstance(value, Mapping) or list(value) != ["when"]:
+        raise wrong("must be {when: …} with a condition")
+    return Condition.parse(value["when"], ("when",))
+
+
+def listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Part(BaseModel):
+    """A part of the agreement: frozen, and nothing in it that is not understood."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Money(Part):
+    amount: Decimal = Field(gt=0)
+    currency: str
+
+
+class Period(Part):
+    first: date
+    last: date
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Working = Annotated[Span, BeforeValidator(working), PlainSerializer(str)]
+Targets = Annotated[dict[str, Working], BeforeValidator(_targets)]
+Share = Annotated[float, BeforeValidator(_share)]
+Amount = Annotated[Money, BeforeValidator(_money)]
+Days = Annotated[Period, BeforeValidator(_period)]
+Timezone = Annotated[str, BeforeValidator(_timezone)]
+Definition = Annotated[Condition, BeforeValidator(_definition)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Slug = Annotated[str, Field(pattern=SLUG, max_length=60)]
+PropertyName = Annotated[str, Field(pattern=PROPERTY_NAME.pattern.replace(r"\Z", "$"), max_length=100)]
+Points = Annotated[float, Field(allow_inf_nan=False)]
