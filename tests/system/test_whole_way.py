@@ -1,4 +1,4 @@
-"""The whole way on real parts: thousands of simulated leads in at one end, and the ledger agrees with what came out.
+"""The whole way on real parts: a thousand simulated leads in at one end, and the ledger agrees with what came out.
 
 Once in peace and once under fire, on either engine: the embedded one in one process, and Apache
 Kafka with PostgreSQL, four processes and a real Prometheus that scrapes them.
@@ -35,7 +35,7 @@ from tests.system.ledger import Tallies, differences, read_tallies
 
 __all__ = ["new_database", "postgres"]
 
-LEADS = 2_000
+LEADS = 1_000
 LEADS_UNDER_FIRE = 600
 SPREAD_S = 60
 KILLS = 24
@@ -207,7 +207,7 @@ def ask(port: int, query: str) -> dict[tuple[str, ...], float]:
     return {tuple(v for _, v in sorted(row["metric"].items())): float(row["value"][1]) for row in rows}
 
 
-def test_thousands_of_leads_on_the_embedded_engine(tmp_path: Path) -> None:
+def test_a_thousand_leads_on_the_embedded_engine(tmp_path: Path) -> None:
     with on_engine("embedded", tmp_path, lambda: "") as (made, kafka):
         wait_until_over(made, burst(made, LEADS))
         assert_all_agrees(made, kafka, leads=LEADS)
@@ -215,7 +215,7 @@ def test_thousands_of_leads_on_the_embedded_engine(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.prometheus
-def test_thousands_of_leads_over_kafka_with_prometheus_watching(
+def test_a_thousand_leads_over_kafka_with_prometheus_watching(
     tmp_path: Path, new_database: Callable[[], str]
 ) -> None:
     with on_engine("kafka", tmp_path, new_database) as (made, kafka), prometheus(made) as port:
