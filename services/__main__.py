@@ -223,6 +223,34 @@ def check(
     raise typer.Exit(FOUND if problems else 0)
 
 
+@agreements.command("diff", epilog="Example: leadpact agreement diff old.yaml new.yaml --markdown")
+def diff(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="[OLD] NEW", help="Without OLD: that of LEADPACT_AGREEMENT.")],
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")] = False,
+) -> None:
+    """Tell what a new agreement would change.
+
+    In the words of the agreement, by its parts. Exit status 1 when there is anything.
+    """
+    from services.commands import differing
+    from shared.settings import CommonSettings
+
+    if len(files) > 2 or (as_json and as_markdown):
+        raise typer.BadParameter("name one or two files, and not both --json and --markdown")
+    old, new = files if len(files) == 2 else (CommonSettings.read(context.obj).agreement, *files)
+    if problems := differing.problems_of(old, new):
+        typer.echo("\n".join(problems), err=True)
+        raise typer.Exit(CANNOT)
+    found = differing.Difference.of(old, new)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        typer.echo("\n".join(found.markdown() if as_markdown else found.lines()))
+    raise typer.Exit(FOUND if found.changes else 0)
+
+
 @app.command(epilog="Example: leadpact settings --json")
 def settings(context: typer.Context, as_json: Json = False) -> None:
     """Every setting, as it is now.

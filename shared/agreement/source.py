@@ -110,10 +110,10 @@ class Source:
         return self.values.get(at, (1, 1))
 
     def _at(self, place: tuple[int, int], at: Path, text: str) -> Problem:
-        return Problem(file=self.file, line=place[0], column=place[1], key=_dotted(at), text=text)
+        return Problem(file=self.file, line=place[0], column=place[1], key=dotted(at), text=text)
 
 
-def _dotted(path: Path) -> str:
+def dotted(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
