@@ -311,20 +311,24 @@ def _in_clauses(old: Clauses, new: Clauses, asked: frozenset[str]) -> Iterator[s
     for meant in list(went):
         others = [other for other in came if other[:-1] == meant[:-1]]  # type: ignore[index]
         if len(others) == 1 and sum(one[:-1] == meant[:-1] for one in went) == 1:  # type: ignore[index]
-            yield _in_clause(went.pop(meant), came.pop(others[0]), meant, others[0], asked)
+            yield _in_clause(went.pop(meant), came.pop(others[0]), meant, asked)
     yield from (f"no longer: {_text(said)}" for said in went.values())
     yield from (f"also: {_text(said)}" for said in came.values())
 
 
-def _in_clause(old: Any, new: Any, meant: Any, other: Any, asked: frozenset[str]) -> str:
+def _in_clause(old: Any, new: Any, meant: Any, asked: frozenset[str]) -> str:
     if meant[0] == "any":
         ways, others = alternatives(old, asked), alternatives(new, asked)
         came = [_text(said) for way, said in others.items() if way not in ways]
         went = [_text(said) for way, said in ways.items() if way not in others]
         return f"one of …: {_plus_minus(came, went)}"
+    if meant[0] == "not":
+        return f"{_text(old)} → {_text(new)}"
+    if not isinstance(meant[-1], frozenset):
+        return _arrow(_text(old), _text(new))
     before, after = _listed(old), _listed(new)
     frame = _frame(_text(new), list(after.values()))
-    if not frame or not isinstance(meant[-1], frozenset):
+    if not frame:
         return _arrow(_text(old), _text(new))
     came = [one for key, one in after.items() if key not in before]
     went = [one for key, one in before.items() if key not in after]

@@ -151,15 +151,9 @@ def _clauses_of(key: str, value: Any, words: frozenset[str]) -> Clauses:
             return _all(value["not"], words)
         return {("not", frozenset(_all(value, words))): {key: value}}
     if key == "property":
-        named = {name: {key: {name: test}} for name, test in value.items()}
-        return {meant: said for name, said in named.items() for meant in _tests(name, value[name], exact=False)}
-    exact = key in words and key not in WITHOUT_CASE
-    return {meant: _written(key, meant[1], value) for meant in _tests(key, value, exact=exact)}
-
-
-def _written(key: str, test: str, value: Any) -> dict[str, Any]:
-    """One test of a property that may have several."""
-    return {key: {test: value[test]}} if isinstance(value, Mapping) and test in value else {key: value}
+        tests = [one for name, test in value.items() for one in _tests(name, test, exact=False)]
+        return {meant: {key: said} for meant, said in tests}
+    return dict(_tests(key, value, exact=key in words and key not in WITHOUT_CASE))
 
 
 def _any(source: Any, words: frozenset[str]) -> Clauses:
@@ -181,16 +175,17 @@ def alternatives(source: Mapping[str, Any], words: frozenset[str]) -> dict[Hasha
     return found
 
 
-def _tests(key: str, value: Any, *, exact: bool) -> Iterator[tuple[str, str, Hashable]]:
-    """What is asked of one property or word: its name, the test, and what is wanted."""
+def _tests(key: str, value: Any, *, exact: bool) -> Iterator[tuple[Hashable, dict[str, Any]]]:
+    """What is asked of one property or word: its name, the test, and what is wanted; and how each is written."""
     name = FORM if key == FORM_SUBMITTED else key
     if name == FORM and value == "any":
-        yield name, "known", True
+        yield (name, "known", True), {key: value}
     elif isinstance(value, Mapping):
         for test, wanted in value.items():
-            yield name, "in" if test == "equals" else test, _wanted(test, wanted, exact=exact)
+            meant = (name, "in" if test == "equals" else test, _wanted(test, wanted, exact=exact))
+            yield meant, {key: {test: wanted}}
     else:
-        yield name, "in", _wanted("in", value, exact=exact)
+        yield (name, "in", _wanted("in", value, exact=exact)), {key: value}
 
 
 def _wanted(test: str, wanted: Any, *, exact: bool) -> Hashable:

@@ -17,8 +17,8 @@ from shared.agreement.wording import is_unsaid, notation
 Pairs: TypeAlias = list[tuple[int, int]]
 """Of each item that is in both lists its place in the old and in the new one, from 0."""
 
-ALIKE: Final = 0.5  # the share of what is said of both from which two nameless items are one that changed
-NAMED_BY: Final = ("name", "reason", "at", "channel", "to")  # the fields by which people call an item of a list
+# The fields by which people call an item of a list; the first that it has.
+NAMED_BY: Final = ("name", "label", "reason", "at", "channel", "to", "by")
 
 
 def paired(old: Sequence[Any], new: Sequence[Any], pattern: Pattern) -> tuple[Pairs, set[tuple[int, int]]]:
@@ -43,14 +43,14 @@ def _in_writing(items: Sequence[Any], pattern: Pattern) -> str:
 
 
 def _matched(old: Sequence[Any], new: Sequence[Any], pattern: Pattern) -> Pairs:
-    """Those that mean the same, first in the order in which they stand; then of a name; then those alike."""
+    """Those that mean the same, first in the order in which they stand; then of one name; then under another."""
     inside = (*pattern, ANY)
     before, after = ([meaning(one, inside) for one in items] for items in (old, new))
     blocks = difflib.SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
     pairs = [(block.a + n, block.b + n) for block in blocks for n in range(block.size)]
     pairs += _alike_by(before, after, pairs)
-    pairs += _alike_by(list(map(_named, old)), list(map(_named, new)), pairs)
-    return pairs + _most_alike(old, new, before, after, pairs)
+    pairs += _alike_by(list(map(_name, old)), list(map(_name, new)), pairs)
+    return pairs + _alike_by(list(map(_all_but_name, old, before)), list(map(_all_but_name, new, after)), pairs)
 
 
 def _alike_by(before: Sequence[Hashable], after: Sequence[Hashable], pairs: Pairs) -> Pairs:
@@ -67,36 +67,19 @@ def _left(items: Sequence[Any], taken: Iterable[int]) -> list[int]:
     return [n for n in range(len(items)) if n not in gone]
 
 
-def _named(item: BaseModel) -> Hashable:
-    """What it is called by; None when it has no name."""
-    names = (getattr(item, name, None) for name in NAMED_BY)
-    return next((meaning(name) for name in names if not is_unsaid(name)), None)
+def _named(item: BaseModel) -> str | None:
+    """By which field people call it; None when it has no name."""
+    return next((name for name in NAMED_BY if not is_unsaid(getattr(item, name, None))), None)
 
 
-def _most_alike(
-    old: Sequence[Any], new: Sequence[Any], before: Sequence[Any], after: Sequence[Any], pairs: Pairs
-) -> Pairs:
-    """Of those that are left, those that are most alike first."""
-    left, right = _left(old, [i for i, _ in pairs]), _left(new, [j for _, j in pairs])
-    scored = [(_likeness(old[i], new[j], before[i], after[j]), i, j) for i in left for j in right]
-    found: dict[int, int] = {}
-    taken: set[int] = set()
-    for likeness, i, j in sorted(scored, key=lambda one: (-one[0], *one[1:])):
-        if likeness >= ALIKE and i not in found and j not in taken:
-            found[i] = j
-            taken.add(j)
-    return list(found.items())
+def _name(item: BaseModel) -> Hashable:
+    named = _named(item)
+    return None if named is None else meaning(getattr(item, named))
 
 
-def _likeness(one: BaseModel, other: BaseModel, before: Any, after: Any) -> float:
-    """The share of what either says that both say. What has a name is the same under another only as a whole."""
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in type(one).model_fields.items()}
-    told = [name for name in defaults if not getattr(one, name) == getattr(other, name) == defaults[name]]
-    is_named = _named(one) is not None and _named(other) is not None
-    counted = [name for name in told if not (is_named and name in NAMED_BY)]
-    own, others = dict(before), dict(after)
-    share = sum(own[name] == others[name] for name in counted) / len(counted) if counted else 0
-    return share if share == 1 or not is_named else 0
+def _all_but_name(item: BaseModel, meant: Any) -> Hashable:
+    named = _named(item)
+    return None if named is None else tuple(one for one in meant if one[0] != named)
 
 
 def _rising(pairs: Pairs) -> Pairs:

@@ -140,8 +140,6 @@ EFFECTS: Final[Mapping[Pattern, tuple[str, str]]] = {
     ("decide_within", ANY): _SALES_TIME,
     ("cadence", ANY, "after"): _SALES_TIME,
     ("sla_compliance", ANY): _ASKED_OF_SALES,
-    ("speed_to_lead", "p50"): _ASKED_OF_SALES[::-1],
-    ("speed_to_lead", "p90"): _ASKED_OF_SALES[::-1],
 }
 
 

@@ -215,9 +215,7 @@ def test_a_thousand_leads_on_the_embedded_engine(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.prometheus
-def test_a_thousand_leads_over_kafka_with_prometheus_watching(
-    tmp_path: Path, new_database: Callable[[], str]
-) -> None:
+def test_a_thousand_leads_over_kafka_with_prometheus_watching(tmp_path: Path, new_database: Callable[[], str]) -> None:
     with on_engine("kafka", tmp_path, new_database) as (made, kafka), prometheus(made) as port:
         wait_until_over(made, burst(made, LEADS))
         tallies = assert_all_agrees(made, kafka, leads=LEADS)

@@ -7,7 +7,7 @@ import enum
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -146,11 +146,29 @@ def test_a_rule_of_another_name_is_no_other_rule() -> None:
     assert told(SHIPPED, with_fit(rules=rules)) == ["Rule “Right size”, name: Right size → Size"]
 
 
+def test_a_signal_without_a_name_is_called_by_what_it_says() -> None:
+    agreements = []
+    for points in (15, 20):
+        qualification = SHIPPED.qualification.model_dump()
+        signals = qualification["interest"]["urgency"]["signals"]
+        signals[0].update({"name": "", "points": points})
+        signals[1].update({"name": f"Wanted us {points}"})
+        agreements.append(with_parts(qualification=qualification))
+    assert told(*agreements) == [
+        "Urgency, signal “Page visited: path starts with /pricing”: 15 → 20 points",
+        "Urgency, signal “Wanted us 15”, name: Wanted us 15 → Wanted us 20",
+    ]
+
+
 def test_the_order_counts_among_rules_that_disqualify_and_not_among_those_that_give_points() -> None:
     bad = {"name": "Test address", "when": {"email": {"domain_in": ["test.example"]}}, "disqualify": "bad_data"}
     rules = [*(rule.model_dump() for rule in SHIPPED.qualification.fit.rules), bad]
     assert told(with_fit(rules=rules), with_fit(rules=[rules[2], *rules[:2], *rules[3:]])) == []
     assert told(with_fit(rules=rules), with_fit(rules=[*rules[:4], rules[5], rules[4]])) == [
+        "Rule “Test address” now comes before rule “Competitor”"
+    ]
+    around = [rules[4], rules[0], rules[5]]
+    assert told(with_fit(rules=around), with_fit(rules=around[::-1])) == [
         "Rule “Test address” now comes before rule “Competitor”"
     ]
 
@@ -311,7 +329,9 @@ def test_conditions_of_one_meaning_are_equal(one: Any, other: Any) -> None:
         ({"form_submitted": "any"}, {"form_submitted": {"in": ["any"]}}),
         ({"deal_stage": "won"}, {"deal_stage": "Won"}),
         ({"all": [{"a": "1"}, {"b": "2"}]}, {"any": [{"a": "1"}, {"b": "2"}]}),
+        ({"form_submitted": "any"}, {"form_submitted": ["any"]}),
         ({"not": {"a": "1", "b": "2"}}, {"not": {"a": "1"}}),
+        ({"not": {"a": "1"}}, {"a": "1"}),
         ({"email": {"exists": "true"}}, {"email": {"exists": "false"}}),
         ({"n": {"between": ["1", "2"]}}, {"n": {"between": ["1", "3"]}}),
         ({"email": {"contains": "a"}}, {"email": {"starts": "a"}}),
@@ -539,7 +559,32 @@ def test_a_list_in_order_can_be_made_from_the_other_by_what_is_told(before: list
     assert len(before) - count["removed"] == len(after) - count["added"]
 
 
-def of_steps(letters: list[str]) -> Agreement:
+def test_of_two_that_are_alike_the_one_that_leaves_the_others_in_place_is_gone() -> None:
+    (change,) = diff(of_steps("CABA"), of_steps("CBA"))
+    assert (change.kind, change.path) == ("removed", "follow_up.cadence[1]")
+
+
+def test_a_condition_that_is_turned_round_is_told_whole() -> None:
+    triggers = [trigger.model_dump() for trigger in SHIPPED.handoff.triggers]
+    one, other = ({"not": {"country": country, "city": "Bonn"}} for country in ("DE", "FR"))
+    before, after = ([triggers[0], {**triggers[1], "when": when}] for when in (one, other))
+    assert told(with_handoff(triggers=before), with_handoff(triggers=after)) == [
+        "Trigger “Ready by score”: not (country is DE and city is Bonn) → not (country is FR and city is Bonn)"
+    ]
+
+
+def test_of_several_tests_of_one_property_only_the_other_one_is_told() -> None:
+    triggers = [trigger.model_dump() for trigger in SHIPPED.handoff.triggers]
+    before, after = (
+        [triggers[0], {**triggers[1], "when": {"property": {"country": {"equals": one, "starts": "D"}}}}]
+        for one in ("DE", "DK")
+    )
+    assert told(with_handoff(triggers=before), with_handoff(triggers=after)) == [
+        "Trigger “Ready by score”: country is …: + DK, − DE"
+    ]
+
+
+def of_steps(letters: Sequence[str]) -> Agreement:
     channels = dict(zip("ABCDEF", ("phone", "email", "video", "sms", "meeting", "linkedin"), strict=True))
     steps = [{"channel": channels[letter], **({"after": "1h"} if n else {})} for n, letter in enumerate(letters)]
     return with_follow_up(cadence=steps, decide_within={})
