@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from shared.agreement.handoff import TEAM
 from shared.agreement.hours import KEY, WEEKDAYS, Hours, Placed, openings, placed
@@ -33,6 +41,12 @@ class WorkingHours(Part):
     @classmethod
     def _as_written(cls, value: Any) -> Any:
         return value if isinstance(value, WorkingHours) else read_hours(value)
+
+    @model_serializer(mode="wrap")
+    def _written(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As the file has it: the days beside the rest."""
+        parts: dict[str, Any] = serialized(self)
+        return {**parts.pop("week"), **parts}
 
     def calendar(self, timezone: str) -> Calendar:
         """The calendar, in its own time zone or else in `timezone`."""

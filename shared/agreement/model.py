@@ -62,11 +62,20 @@ class Agreement(Part):
         return self
 
     @cached_property
-    def version(self) -> str:
-        """12 hex digits of the content: the same whatever the comments, formatting and order of keys."""
+    def content(self) -> str:
+        """What it says, as JSON in ASCII: the same whatever the comments, formatting and order of keys."""
         content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_content(cls, content: str) -> Agreement:
+        """The agreement of which this is the `content`. Raises pydantic's ValidationError."""
+        return cls.model_validate(json.loads(content))
+
+    @cached_property
+    def version(self) -> str:
+        """12 hex digits of the content."""
+        return hashlib.sha256(self.content.encode()).hexdigest()[:12]
 
     @cached_property
     def calendars(self) -> dict[str, Calendar]:

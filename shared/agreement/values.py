@@ -42,6 +42,13 @@ def _duration(value: Any) -> Any:
     return duration
 
 
+def _as_written(duration: timedelta) -> str:
+    """In the largest unit that it has a whole number of."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in reversed(UNITS) if seconds % UNITS[unit] == 0)
+    return f"{seconds // UNITS[unit]}{unit}"
+
+
 def working(value: Any) -> Any:
     if isinstance(value, Span):
         return value
@@ -122,14 +129,14 @@ class Period(Part):
     last: date
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_as_written, when_used="json")]
 Working = Annotated[Span, BeforeValidator(working), PlainSerializer(str)]
 Targets = Annotated[dict[str, Working], BeforeValidator(_targets)]
 Share = Annotated[float, BeforeValidator(_share)]
 Amount = Annotated[Money, BeforeValidator(_money)]
 Days = Annotated[Period, BeforeValidator(_period)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
-Definition = Annotated[Condition, BeforeValidator(_definition)]
+Definition = Annotated[Condition, BeforeValidator(_definition), PlainSerializer(lambda found: {"when": found.source})]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Slug = Annotated[str, Field(pattern=SLUG, max_length=60)]
 PropertyName = Annotated[str, Field(pattern=PROPERTY_NAME.pattern.replace(r"\Z", "$"), max_length=100)]

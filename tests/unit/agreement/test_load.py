@@ -483,6 +483,23 @@ def test_another_content_is_another_version(write: Write, old: str, new: str) ->
     assert load(write(changed(old, new))).version != VERSION
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("half_life: 14d", "half_life: 36h"),
+        ("first_touch: 90%", "first_touch: 99.5%"),
+        (HOURS, "{mon-fri: [22:00-06:00], holidays: [RO], timezone: Europe/Bucharest, except: {2027-12-31: closed}}"),
+        ("ioana@example.com: 2", "ioana@example.com: {weight: 2, crm_owner: 71}"),
+        ('agreement: "Default"', r'agreement: "Default \0 \U0001F600"'),
+    ],
+)
+def test_from_its_content_an_agreement_comes_back_whole(write: Write, old: str, new: str) -> None:
+    for agreement in (load(SHIPPED), load(write(changed(old, new)))):
+        again = Agreement.from_content(agreement.content)
+        assert (again, again.version) == (agreement, agreement.version)
+        assert agreement.content.isascii()
+
+
 SPLIT = "{mon-fri: [09:00-13:00, 14:00-18:00], holidays: [DE-BY, RO], except: {2027-12-24..2027-12-25: closed}}"
 
 
