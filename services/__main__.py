@@ -210,7 +210,7 @@ def check(
     """
     import dataclasses
 
-    from shared.agreement.load import check as problems_of
+    from shared.agreement.following import check as problems_of
     from shared.settings import CommonSettings
 
     paths = files or [CommonSettings.read(context.obj).agreement]
@@ -249,6 +249,31 @@ def diff(
     else:
         typer.echo("\n".join(found.markdown() if as_markdown else found.lines()))
     raise typer.Exit(FOUND if found.changes else 0)
+
+
+@agreements.command(epilog="Example: leadpact agreement versions --json")
+def versions(
+    context: typer.Context,
+    version: Annotated[str | None, typer.Argument(help="Show what it said.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Every version that the services acted under.
+
+    A line each: version, tenant, since when, which services; the latest first. In UTC.
+    """
+    from services.commands import versions as recorded
+    from shared import log
+
+    log.configure(level="CRITICAL")  # what goes wrong is told in a line
+    if version:
+        typer.echo(asyncio.run(recorded.content(context.obj, version)))
+        return
+    found = asyncio.run(recorded.listed(context.obj))
+    if as_json:
+        _print_json([one.as_json() for one in found])
+    else:
+        for one in found:
+            typer.echo(one.line())
 
 
 @app.command(epilog="Example: leadpact settings --json")

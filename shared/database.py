@@ -199,8 +199,10 @@ def migrate(uri: str, service: str) -> None:
 
 
 async def missing_schemas(conn: AsyncConnection, services: Sequence[str]) -> Sequence[str]:
-    """Those of `services` whose migrations have not run here."""
-    sql = sa.text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name || '.inbox') IS NULL")
+    """Those of `services` whose migrations have not run here, or not to the last table that all have."""
+    sql = sa.text(
+        "SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name || '.agreements') IS NULL"
+    )
     return (await conn.scalars(sql, {"names": list(services)})).all()
 
 
@@ -250,3 +252,19 @@ def create_inbox_and_outbox(op: Operations, schema: str) -> None:
         )
     """)
     op.execute(f"COMMENT ON COLUMN {schema}.outbox.refused IS 'why the bus will never take it; null: to be published'")
+
+
+def create_agreements(op: Operations, schema: str) -> None:
+    """The table that shared.versions needs, as it was first. Frozen: a change is a new function."""
+    op.execute(f"""
+        CREATE TABLE {schema}.agreements (
+            version text PRIMARY KEY,
+            tenant text NOT NULL,
+            since timestamptz NOT NULL,
+            again_at timestamptz,
+            content text NOT NULL
+        )
+    """)
+    op.execute(f"COMMENT ON TABLE {schema}.agreements IS 'every version that this service acted under'")
+    op.execute(f"COMMENT ON COLUMN {schema}.agreements.tenant IS 'empty: of all who have none of their own'")
+    op.execute(f"COMMENT ON COLUMN {schema}.agreements.again_at IS 'when it last came back after another'")

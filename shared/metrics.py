@@ -54,3 +54,14 @@ class CommonMetrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
             registry=registry,
         )
+        self.agreement_info = Gauge(
+            "leadpact_agreement_info",
+            "1 for each agreement that this process acts by: its tenant (empty: of all others) and its version.",
+            ["tenant", "version"],
+            registry=registry,
+        )
+        self.agreement_refused = Gauge(
+            "leadpact_agreement_refused",
+            "Files of agreements that changed and cannot be used; what they said before stays in force.",
+            registry=registry,
+        )

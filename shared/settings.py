@@ -156,7 +156,7 @@ class CommonSettings(Settings):
         "LEADPACT_AGREEMENT",
         Path,
         default=Path("deploy/agreement.yaml"),
-        doc="the agreement's file",
+        doc="the agreement's file, or a folder of them, one for each tenant and one for all others",
     )
     topic_prefix: str = setting("LEADPACT_TOPIC_PREFIX", str, default="", doc="put before every topic and group name")
     partitions: int = setting("LEADPACT_PARTITIONS", integer(1, 1000), default=6, doc="of each topic, when it is made")

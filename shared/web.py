@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import hmac
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,11 +21,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from shared import versions
 from shared.agreement import Agreements
+from shared.agreement.following import Following
+from shared.agreement.model import Agreement
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.database import database_errors_are_later, missing_schemas
@@ -53,6 +60,7 @@ class Parts:
     metrics: CommonMetrics
     tokens: Tokens
     wall: Clock = field(default_factory=SystemClock)
+    following: Following | None = None  # keeps `agreements` to their files; None: they stay as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +236,8 @@ def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
         for service in services:
             for name, task in service.tasks.items():
                 supervisor.start(service.name, name, task)
+        if parts.following is not None:
+            supervisor.start("agreement", "follow", parts.following.run)
         yield
         await supervisor.stop()
         for service in services:
@@ -242,6 +252,7 @@ def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
     for service in services:
         app.include_router(service.router, tags=[service.name])
     app.include_router(_health(services, parts))
+    app.include_router(_agreements(services, parts))
     return app
 
 
@@ -256,10 +267,11 @@ def _health(services: Sequence[Service], parts: Parts) -> APIRouter:
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
         """The process can do its work; if not, what it lacks. What it lacks and can do without is told too."""
+        refused = [str(one) for one in parts.agreements.refused]
         outages = [*await _outages(services, parts), *request.app.state.supervisor.failing()]
         own = [lack for service in services if service.unready for lack in await service.unready()]
         ready = not own and (not outages or all(service.bears_outages for service in services))
-        return JSONResponse({"ready": ready, "lacks": [*own, *outages]}, status_code=200 if ready else 503)
+        return JSONResponse({"ready": ready, "lacks": [*own, *outages, *refused]}, status_code=200 if ready else 503)
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
@@ -281,10 +293,92 @@ async def _outages(services: Sequence[Service], parts: Parts) -> list[str]:
         with database_errors_are_later():
             async with parts.engine.connect() as conn:
                 missing = await missing_schemas(conn, [service.name for service in services])
-                outages.extend(f"there is no schema {name}: run leadpact migrate" for name in missing)
+                outages.extend(f"the schema {name} is not up to date: run leadpact migrate" for name in missing)
     except LeadpactError as error:
         outages.append(error.message)
     return outages
+
+
+# --- agreements ---
+
+
+class AgreementInForce(BaseModel):
+    """An agreement that this process acts by."""
+
+    tenant: str = Field(description="empty: of all who have none of their own")
+    version: str
+    agreement: str = Field(description="its name")
+    effective: date | None
+
+
+class RefusedFile(BaseModel):
+    """A file that is not taken up; what it said before stays in force."""
+
+    file: str
+    why: str = Field(description="invalid, gone or ambiguous")
+    detail: str
+
+
+class RecordedVersion(BaseModel):
+    """A version that a service acted under."""
+
+    service: str
+    tenant: str
+    version: str
+    since: datetime = Field(description="its first decision")
+    again_at: datetime | None = Field(description="when it last came back after another one of that tenant")
+
+
+class AgreementsAnswer(BaseModel):
+    """What is in force, what is refused, and what was in force before, the latest first."""
+
+    in_force: list[AgreementInForce]
+    refused: list[RefusedFile]
+    recorded: list[RecordedVersion]
+
+
+def _agreements(services: Sequence[Service], parts: Parts) -> APIRouter:
+    router = APIRouter(tags=["agreements"], dependencies=[caller(parts.tokens)])
+
+    @router.get("/agreements")
+    async def agreements() -> AgreementsAnswer:
+        """The agreements in force here, and every version that the services here acted under."""
+        return AgreementsAnswer(
+            in_force=[_in_force(agreement) for agreement in parts.agreements.now.agreements],
+            refused=[RefusedFile(file=one.file, why=one.why, detail=one.detail) for one in parts.agreements.refused],
+            recorded=[RecordedVersion(**dataclasses.asdict(one)) for one in await _recorded(services, parts)],
+        )
+
+    @router.get("/agreements/{version}")
+    async def agreement(version: str) -> Any:
+        """What an agreement said: one in force, or one that a service here acted under before."""
+        for one in parts.agreements.now.agreements:
+            if one.version == version:
+                return json.loads(one.content)
+        with database_errors_are_later():
+            async with parts.engine.connect() as conn:
+                for service in services:
+                    if found := await versions.recall(conn, service.name, version):
+                        return json.loads(found)
+        raise Problem(404, "unknown", "there is no such version")
+
+    return router
+
+
+def _in_force(agreement: Agreement) -> AgreementInForce:
+    return AgreementInForce(
+        tenant=agreement.tenant or "",
+        version=agreement.version,
+        agreement=agreement.name,
+        effective=agreement.effective,
+    )
+
+
+async def _recorded(services: Sequence[Service], parts: Parts) -> list[versions.Recorded]:
+    with database_errors_are_later():
+        async with parts.engine.connect() as conn:
+            found = [one for service in services for one in await versions.recorded(conn, service.name)]
+    return sorted(found, key=lambda one: one.again_at or one.since, reverse=True)
 
 
 class _App(FastAPI):

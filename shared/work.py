@@ -8,6 +8,8 @@ its state is loaded and saved for many keys at once. From that this module keeps
   two members that hold the same records for a moment wait for each other instead of both deciding.
 - A message that cannot be decoded, is refused, or makes its handler or the database fail goes to
   `dead.letters` with its bytes, alone (promise 3); it leaves no inbox row, so a replay is heard.
+- A turn takes one snapshot of the agreements in force, and everything in it is decided by that. Which
+  versions it was decided by is written in the same transaction (`shared/versions.py`).
 - Outgoing messages are rows of the outbox, published in order by one relay per service, by
   whichever instance holds its lock. Rows of one lead are written under that lead's row lock, so
   their numbers rise in the order of their commits (promise 5). A row that the bus refuses for good
@@ -37,8 +39,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import events
-from shared.agreement import Agreement, Agreements
+from shared import events, versions
+from shared.agreement import Agreement, Agreements, InForce
+from shared.agreement.in_force import TakenUp
 from shared.bus import Bus, Consumer, Headers, NewRecord, Record
 from shared.clock import Clock
 from shared.database import blames_data, database_errors_are_later, listening
@@ -159,6 +162,7 @@ class Work(Generic[S]):
         self._metrics = metrics
         self._outbox_filled = asyncio.Event()
         self.stuck: set[str] = set()  # keys that the last sweeps could not decide on
+        self._recorded: set[TakenUp] = set()  # what is known to stand in our table of agreements
         self._after_commit: list[Callable[[], None]] = []
 
     def after_commit(self, call: Callable[[], None]) -> None:
@@ -240,7 +244,7 @@ class Work(Generic[S]):
                 await self._attempt(part, [], prepared)
 
     async def _transact(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any) -> None:
-        turn: _Turn[S] = _Turn(dead=list(dead))
+        turn: _Turn[S] = _Turn(in_force=self._agreements.now, dead=list(dead))
         wanted = [t for t in taken if self._wants(t.message, turn)]
         async with self._engine.begin() as conn:
             turn.now = self._clock.now()
@@ -306,7 +310,7 @@ class Work(Generic[S]):
         key, *further = self.worker.keys(message)
         facts = Facts(
             now=turn.now,
-            agreement=self._agreements.for_tenant(message.tenant),
+            agreement=turn.agreement_of(message.tenant),
             found=found,
             others={other: turn.states[other] for other in further},
         )
@@ -340,7 +344,7 @@ class Work(Generic[S]):
         Raises Refused (`unknown`) when the key does not exist, whatever `decide` refuses, Refused
         (`unstorable`) for what the database does not take, or Later.
         """
-        turn: _Turn[S] = _Turn()
+        turn: _Turn[S] = _Turn(in_force=self._agreements.now)
         try:
             with database_errors_are_later():
                 async with self._engine.begin() as conn:
@@ -367,7 +371,7 @@ class Work(Generic[S]):
         turn.begin(await self.worker.load(conn, [key]))
         if key not in turn.states:
             raise Refused("unknown", f"there is no lead {key}")
-        decision = decide(turn.states[key], Facts(now=turn.now, agreement=self._agreements.for_tenant(tenant)))
+        decision = decide(turn.states[key], Facts(now=turn.now, agreement=turn.agreement_of(tenant)))
         turn.add(key, decision)
         await self._write(conn, turn)
         return decision
@@ -379,7 +383,7 @@ class Work(Generic[S]):
         """
 
         def judge(turn: _Turn[S], key: str) -> None:
-            facts: Facts[S] = Facts(now=turn.now, agreement=self._agreements.for_tenant(tenant_of(key)))
+            facts: Facts[S] = Facts(now=turn.now, agreement=turn.agreement_of(tenant_of(key)))
             turn.add(key, decide(turn.states[key], facts))
 
         with database_errors_are_later():
@@ -394,7 +398,7 @@ class Work(Generic[S]):
         return {key for turn in turns for key, _ in turn.decisions}
 
     async def _sweep_together(self, claim: Claim[S], judge: Callable[[_Turn[S], str], None]) -> _Turn[S]:
-        turn: _Turn[S] = _Turn(now=self._clock.now())
+        turn: _Turn[S] = _Turn(now=self._clock.now(), in_force=self._agreements.now)
         async with self._engine.begin() as conn:
             turn.begin(await claim(conn, turn.now))
             for key in list(turn.states):
@@ -405,10 +409,10 @@ class Work(Generic[S]):
 
     async def _sweep_each(self, claim: Claim[S], judge: Callable[[_Turn[S], str], None]) -> list[_Turn[S]]:
         """One key after the other, each in a savepoint of its own."""
-        now, turns = self._clock.now(), []
+        now, in_force, turns = self._clock.now(), self._agreements.now, []
         async with self._engine.begin() as conn:
             for key, state in (await claim(conn, now)).items():
-                turn: _Turn[S] = _Turn(now=now)
+                turn: _Turn[S] = _Turn(now=now, in_force=in_force)
                 turn.begin({key: state})
                 try:
                     async with conn.begin_nested():
@@ -432,6 +436,8 @@ class Work(Generic[S]):
     # --- writing ---
 
     async def _write(self, conn: AsyncConnection, turn: _Turn[S]) -> None:
+        if new := turn.used - self._recorded:
+            await versions.record(conn, self.worker.service, new, turn.now)
         if turn.decisions:
             changes = Changes(now=turn.now, states=turn.changed(), decisions=turn.decisions)
             await self.worker.save(conn, changes)
@@ -469,6 +475,7 @@ class Work(Generic[S]):
         for letter in turn.dead:
             self._metrics.dead_letters.labels(service, letter.reason).inc()
             log.warning("dead_letter", service=service, id=letter.id, reason=letter.reason)
+        self._recorded |= turn.used
         if turn.told:
             self._outbox_filled.set()
         for call in self._after_commit:
@@ -609,7 +616,9 @@ class Work(Generic[S]):
 class _Turn(Generic[S]):
     """One transaction as it comes about."""
 
+    in_force: InForce
     now: datetime = datetime.min.replace(tzinfo=UTC)
+    used: set[TakenUp] = field(default_factory=set)
     before: Mapping[str, S] = field(default_factory=dict)
     states: dict[str, S] = field(default_factory=dict)
     decisions: list[tuple[str, Decision[S]]] = field(default_factory=list)
@@ -617,6 +626,12 @@ class _Turn(Generic[S]):
     refused: list[str] = field(default_factory=list)
     outcomes: list[tuple[str, str]] = field(default_factory=list)
     told: bool = False  # something is in the outbox now
+
+    def agreement_of(self, tenant: str) -> Agreement:
+        """By what the tenant's leads are judged in this turn. Raises Refused (`no_agreement`)."""
+        taken = self.in_force.of(tenant)
+        self.used.add(taken)
+        return taken.agreement
 
     def begin(self, states: Mapping[str, S]) -> None:
         self.before, self.states = states, dict(states)

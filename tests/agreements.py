@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from shared.agreement import Agreement, load
+from shared.agreement import Agreement, InForce, load
 from shared.agreement.follow_up import FollowUp
+from shared.agreement.in_force import ALL_OTHERS, BEGINNING, TakenUp
 
 SHIPPED_FILE = Path(__file__).parents[1] / "deploy" / "agreement.yaml"
 SHIPPED = load(SHIPPED_FILE)
@@ -33,3 +35,8 @@ def with_follow_up(agreement: Agreement = SHIPPED, **promises: Any) -> Agreement
 
 # Open day and night, with no other clocks than the first touch, the next attempt and the wait for a reply.
 PLAIN = with_follow_up(**ELAPSED)
+
+
+def in_force(*agreements: Agreement, at: datetime = BEGINNING) -> InForce:
+    """These, taken up at that time."""
+    return InForce(by_tenant={one.tenant or ALL_OTHERS: TakenUp(agreement=one, at=at) for one in agreements})

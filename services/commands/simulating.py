@@ -100,13 +100,14 @@ def _pointing_at(url: str) -> dict[str, str]:
 
 
 def _portal(agreements: Agreements, portal: int) -> int:
-    """The portal of the agreement's own tenant, when it names one: it would refuse any other."""
+    """The portal, or one that the agreements are for: any other would be refused."""
     try:
         agreements.for_tenant(f"hubspot:{portal}")
     except Refused:
-        only = agreements.for_tenant("").tenant or ""
-        crm, _, account = only.partition(":")
-        if crm != "hubspot" or not account.isdigit():
-            raise WrongSetting("LEADPACT_AGREEMENT", f"is for {only} alone, which cannot be simulated") from None
-        return int(account)
+        tenants = list(agreements.now.by_tenant)
+        for crm, _, account in (tenant.partition(":") for tenant in tenants):
+            if crm == "hubspot" and account.isdigit():
+                return int(account)
+        why = f"is for {' and '.join(tenants)} alone, which cannot be simulated"
+        raise WrongSetting("LEADPACT_AGREEMENT", why) from None
     return portal

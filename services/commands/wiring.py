@@ -16,7 +16,8 @@ from alembic.util import CommandError
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from shared.agreement import Agreements, load
+from shared.agreement import Agreements
+from shared.agreement.following import Following, read_all
 from shared.bus.open import open_bus
 from shared.clock import Clock
 from shared.database import database_errors_are_later, make_engine, migrate, start_embedded
@@ -39,9 +40,15 @@ def build(name: str, parts: Parts) -> Service:
 
 
 def read_agreements(settings: CommonSettings) -> Agreements:
-    """Raises WrongSetting with every problem of the file."""
+    """As the files say now. Raises WrongSetting with every problem of them."""
+    with _agreement_refused(settings):
+        return read_all(settings.agreement)
+
+
+@contextlib.contextmanager
+def _agreement_refused(settings: CommonSettings) -> Iterator[None]:
     try:
-        return Agreements(load(settings.agreement))
+        yield
     except Refused as error:
         raise WrongSetting("LEADPACT_AGREEMENT", f"{settings.agreement} cannot be used:\n{error.message}") from error
 
@@ -62,9 +69,12 @@ def existing_database_uri(settings: CommonSettings) -> str:
 async def opened(environ: Mapping[str, str], uri: str, clock: Clock, wall: Clock) -> AsyncIterator[Parts]:
     """What every service is built from; given up in order at the end. Raises WrongSetting."""
     settings = CommonSettings.read(environ)
-    tokens, agreements = Tokens(settings.tokens), read_agreements(settings)
+    tokens = Tokens(settings.tokens)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    metrics = CommonMetrics(registry)
+    with _agreement_refused(settings):
+        following = Following(settings.agreement, clock=clock, wall=wall, metrics=metrics)
     async with contextlib.AsyncExitStack() as stack:
         engine = make_engine(uri)
         stack.push_async_callback(engine.dispose)
@@ -76,10 +86,11 @@ async def opened(environ: Mapping[str, str], uri: str, clock: Clock, wall: Clock
             wall=wall,
             bus=bus,
             engine=engine,
-            agreements=agreements,
+            agreements=following.agreements,
             registry=registry,
-            metrics=CommonMetrics(registry),
+            metrics=metrics,
             tokens=tokens,
+            following=following,
         )
 
 

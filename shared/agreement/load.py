@@ -22,19 +22,6 @@ MAX_BYTES: Final = 1_000_000
 NOT_YET: Final = ("capacity", "keep_owner", "mode", "manual", "tell_sales", "who", "review")
 
 
-class Agreements:
-    """The agreement that holds for each tenant. One default now; more come with a folder of files."""
-
-    def __init__(self, default: Agreement) -> None:
-        self._default = default
-
-    def for_tenant(self, tenant: str) -> Agreement:
-        """Raises Refused (`no_agreement`) for a tenant that the only agreement does not name."""
-        if self._default.tenant and tenant and tenant != self._default.tenant:
-            raise Refused("no_agreement", f"the agreement is for {self._default.tenant} alone")
-        return self._default
-
-
 def load(path: FilePath | str) -> Agreement:
     """The agreement in the file. Raises Refused (`agreement_invalid`) with every problem, a line each."""
     agreement, problems = _read(FilePath(path))
@@ -49,13 +36,29 @@ def check(path: FilePath | str) -> list[Problem]:
 
 
 def _read(path: FilePath) -> tuple[Agreement | None, list[Problem]]:
-    source = Source(file=str(path))
+    return read(bytes_of(path), str(path))
+
+
+def bytes_of(path: FilePath) -> bytes | str:
+    """What is in the file, cut off where it is too large to be an agreement; or why that cannot be known, as text."""
     try:
-        text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        return None, [source.problem((), f"cannot be read: {type(error).__name__}")]
-    if len(text) > MAX_BYTES:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return type(error).__name__
+
+
+def read(content: bytes | str, file: str) -> tuple[Agreement | None, list[Problem]]:
+    """What `bytes_of` found in `file` says, and everything that is wrong with it: with any problem, do not use it."""
+    source = Source(file=file)
+    if isinstance(content, str):
+        return None, [source.problem((), f"cannot be read: {content}")]
+    if len(content) > MAX_BYTES:
         return None, [source.problem((), f"must not be larger than {MAX_BYTES} bytes")]
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return None, [source.problem((), f"cannot be read: {type(error).__name__}")]
     data = source.parse(text)
     if source.problems and data is None:
         return None, source.problems

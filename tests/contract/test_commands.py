@@ -25,15 +25,18 @@ from services.commands import letters, recorded
 from services.commands.letters import Wanted
 from services.commands.live import HANDOFFS_SHOWN, Watch
 from services.ingest.domain import door
-from shared import events
+from shared import events, versions
+from shared.agreement import Agreement
+from shared.agreement.in_force import TakenUp
 from shared.bus import Bus, NewRecord
 from shared.bus.embedded import EmbeddedBus
 from shared.clock import ManualClock
 from shared.crm.hubspot import sign_v3
-from shared.database import migrate
+from shared.database import make_engine, migrate
 from shared.events import ContactChanged, DeadLetter, Topic, identity
 from shared.web import Supervisor
 from shared.work import to_record
+from tests.agreements import SHIPPED, with_parts
 from tests.contract.handoff_desk import Desk, call, demo
 from tests.real import free_port
 from tests.system.fleet import Process, get, wait_for
@@ -368,7 +371,7 @@ def test_a_service_says_what_it_lacks_until_somebody_migrates(
     service.start()
     wait_for("kpi to answer", lambda: get(service.port, "/readyz")[0] == 503, within_s=WITHIN_S)
     lacks = json.loads(get(service.port, "/readyz")[1])["lacks"]
-    assert "there is no schema kpi: run leadpact migrate" in lacks
+    assert "the schema kpi is not up to date: run leadpact migrate" in lacks
     assert any(lack.startswith("there is no topic crm.events") for lack in lacks)
     migrations = [leadpact(environ, "migrate") for _ in range(3)]  # three at once
     assert [process.wait(60) for process in migrations] == [0, 0, 0], [p.communicate() for p in migrations]
@@ -397,6 +400,42 @@ def test_a_simulation_that_is_stopped_tells_what_it_did(environ: dict[str, str])
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert said.startswith("0 leads, 0 records, 0 notifications received\n")
+
+
+def test_versions_by_the_command_line(environ: dict[str, str]) -> None:
+    uri = environ["LEADPACT_DATABASE"]
+    for service in ("ingest", "scoring", "handoff", "kpi"):
+        migrate(uri, service)
+    assert outcome(environ, "agreement", "versions") == (0, "")
+    own = with_parts(tenant="hubspot:1")
+    asyncio.run(acted_under(uri, SHIPPED, own))
+    status, said = outcome(environ, "agreement", "versions")
+    assert (status, said.splitlines()) == (
+        0,
+        [
+            f"{own.version}  hubspot:1  since 2026-03-02 10:00:00  [scoring, kpi]",
+            f"{SHIPPED.version}  all others  since 2026-03-02 09:00:00  [scoring, kpi]",
+        ],
+    )
+    status, said = outcome(environ, "agreement", "versions", "--json")
+    assert [(one["tenant"], list(one["services"])) for one in json.loads(said)] == [
+        ("hubspot:1", ["scoring", "kpi"]),
+        ("", ["scoring", "kpi"]),
+    ]
+    status, said = outcome(environ, "agreement", "versions", own.version)
+    assert Agreement.from_content(said) == own
+    assert outcome(environ, "agreement", "versions", "000000000000")[0] == 2
+
+
+async def acted_under(uri: str, *agreements: Agreement) -> None:
+    """An hour after each other, by scoring and by kpi."""
+    engine = make_engine(uri)
+    for n, agreement in enumerate(agreements):
+        at = NOW + timedelta(hours=n)
+        for service in ("scoring", "kpi"):
+            async with engine.begin() as conn:
+                await versions.record(conn, service, [TakenUp(agreement=agreement, at=at)], at)
+    await engine.dispose()
 
 
 def test_letters_by_the_command_line(environ: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from shared.database import make_engine, migrate
 
 SERVICES = ("handoff", "ingest", "kpi", "scoring")
-EVERY_SERVICES = {"inbox", "outbox"}
+EVERY_SERVICES = {"inbox", "outbox", "agreements"}
 ALEMBICS = {"alembic_version"}
 PATIENCE_S = 60.0
 

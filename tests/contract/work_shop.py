@@ -23,7 +23,7 @@ from shared import events
 from shared.agreement import Agreement, Agreements, load
 from shared.bus import Bus, NewRecord, Record
 from shared.clock import ManualClock
-from shared.database import create_inbox_and_outbox, make_engine
+from shared.database import create_agreements, create_inbox_and_outbox, make_engine
 from shared.errors import Refused
 from shared.events import ContactsMerged, DeadLetter, FormSubmitted, LeadScored, Message, PageVisited, Topic, identity
 from shared.metrics import CommonMetrics
@@ -60,6 +60,7 @@ class Hooks:
 
     lenient: bool = False
     prepare: Callable[[], Awaitable[None]] = nothing
+    loading: Callable[[], Awaitable[None]] = nothing
     saved: Callable[[AsyncConnection], Awaitable[None]] = nothing
 
 
@@ -88,7 +89,7 @@ def records(*messages: Message) -> list[Record]:
     ]
 
 
-def told(tally: Tally, cause: Message, profile: dict[str, str]) -> LeadScored:
+def told(tally: Tally, cause: Message, profile: dict[str, str], agreement: str) -> LeadScored:
     return LeadScored(
         id=identity("score", tally.lead, tally.version),
         tenant=TENANT,
@@ -102,7 +103,7 @@ def told(tally: Tally, cause: Message, profile: dict[str, str]) -> LeadScored:
         grade="D4",
         journey="awareness",
         profile=profile,
-        agreement="x",
+        agreement=agreement,
         cause=cause.id,
     )
 
@@ -119,12 +120,13 @@ class Shop:
         self.engine: AsyncEngine = make_engine(uri, pool_size=8)
         self.registry = CollectorRegistry()
         self.metrics = CommonMetrics(self.registry)
+        self.agreements = Agreements(agreement)
         self.work: Work[Tally] = Work(
             self._worker(),
             engine=self.engine,
             bus=bus,
             clock=self.clock,
-            agreements=Agreements(agreement),
+            agreements=self.agreements,
             metrics=self.metrics,
         )
         self._committed = asyncio.Event()
@@ -164,7 +166,7 @@ class Shop:
         word = message.form.strip("\0") if self.hooks.lenient else message.form
         after = replace(tally, version=tally.version + 1, words=(*tally.words, word))
         profile = {"note": "x" * HUGE_CHARS} if word == HUGE else {}
-        return Decision(state=after, messages=(told(after, message, profile),))
+        return Decision(state=after, messages=(told(after, message, profile, facts.agreement.version),))
 
     def _merged(self, tally: Tally, message: ContactsMerged, facts: Facts[Tally]) -> Decision[Tally]:
         words = [word for other in facts.others.values() for word in other.words]
@@ -175,6 +177,7 @@ class Shop:
         await self.hooks.prepare()
 
     async def _load(self, conn: AsyncConnection, leads: Sequence[str]) -> dict[str, Tally]:
+        await self.hooks.loading()
         await conn.execute(
             sa.text(
                 f"INSERT INTO {self.schema}.leads (lead) SELECT l FROM unnest(CAST(:leads AS text[])) AS l ORDER BY l"
@@ -285,7 +288,9 @@ async def make_schema(uri: str) -> str:
 
     def make(conn: sa.Connection) -> None:
         conn.execute(sa.text(f"CREATE SCHEMA {schema}"))
-        create_inbox_and_outbox(Operations(MigrationContext.configure(conn)), schema)
+        operations = Operations(MigrationContext.configure(conn))
+        create_inbox_and_outbox(operations, schema)
+        create_agreements(operations, schema)
         columns = "lead text PRIMARY KEY, version int NOT NULL DEFAULT 0, words text NOT NULL DEFAULT '[]', plain text"
         conn.execute(sa.text(f"CREATE TABLE {schema}.leads ({columns})"))
 

@@ -47,7 +47,7 @@ COMMITS = {
 }
 TRANSACTION = re.compile(r"(^|\.)(begin|begin_nested|begin_transaction|commit|rollback)$")
 # SQL besides stores and migrations: what belongs to no service.
-SQL_FILES = {"shared/work.py", "shared/bus/embedded.py", "shared/database.py"}
+SQL_FILES = {"shared/work.py", "shared/versions.py", "shared/bus/embedded.py", "shared/database.py"}
 SQL = re.compile(
     r"\b(SELECT\s.+\sFROM|SELECT\s+\w+\(|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|TRUNCATE\s|LOCK\s+TABLE"
     r"|(CREATE|ALTER|DROP)\s+(TABLE|INDEX|SCHEMA|TYPE|FUNCTION|SEQUENCE|VIEW))",

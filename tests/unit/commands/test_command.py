@@ -181,6 +181,17 @@ def test_wrong_arguments_are_status_2(args: list[str]) -> None:
 # --- agreement check ---
 
 
+def test_of_a_folder_all_files_are_checked_and_who_has_two_is_told(tmp_path: Path) -> None:
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text(AGREEMENT.read_text("utf-8"), "utf-8")
+    (tmp_path / "three.yaml").write_text("agreement: three", "utf-8")
+    done = invoke("agreement", "check", LEADPACT_AGREEMENT=str(tmp_path))
+    assert done.exit_code == 1
+    assert "three.yaml:1:1: definitions: is missing" in done.stdout
+    (one,) = [line for line in done.stdout.splitlines() if line.startswith(f"{tmp_path / 'one.yaml'}:")]
+    assert "two.yaml" in one
+
+
 def test_a_good_agreement_is_status_0() -> None:
     done = invoke("agreement", "check", LEADPACT_AGREEMENT=str(AGREEMENT))
     assert (done.exit_code, done.stdout) == (0, f"{AGREEMENT}: nothing wrong\n")
