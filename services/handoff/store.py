@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -106,6 +106,17 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeamsSeen:
+    """The teams that somebody sees: of each tenant with an agreement of its own, and of all other tenants."""
+
+    others: Sequence[str]
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def of(self, tenant: str) -> Sequence[str]:
+        return self.own.get(tenant, self.others)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """Which leads to list; None does not matter. `mine` and `teams` are those that the caller may see.
 
@@ -117,7 +128,7 @@ class Wanted:
     owner: str | None = None
     due_before: datetime | None = None
     mine: str | None = None
-    teams: Sequence[str] | None = None
+    teams: TeamsSeen | None = None
     by_due: bool = False
     after: Place | None = None
     limit: int = 100
@@ -155,7 +166,7 @@ def _where(wanted: Wanted) -> tuple[str, dict[str, Any]]:
         "team = :team" + _unlike("team", wanted.team, ""): {"team": wanted.team},
         "owner = :owner" + _unlike("owner", wanted.owner, ""): {"owner": wanted.owner},
         "owner = :mine" + _unlike("owner", wanted.mine, ""): {"mine": wanted.mine},
-        f"team {_among(wanted.teams)} AND team <> ''": {"teams": wanted.teams},
+        **_in_teams(wanted.teams),
         "due_at < :due_before": {"due_before": wanted.due_before},
         **_after(wanted),
     }
@@ -167,9 +178,25 @@ def _unlike(column: str, value: str | None, left_out: str) -> str:
     return f" AND {column} <> '{left_out}'" if value != left_out else ""
 
 
-def _among(teams: Sequence[str] | None) -> str:
-    """Of one team the index has the leads in order; of several they have to be sorted."""
-    return "= (CAST(:teams AS text[]))[1]" if teams and len(teams) == 1 else "= ANY(CAST(:teams AS text[]))"
+def _in_teams(seen: TeamsSeen | None) -> dict[str, dict[str, Any]]:
+    """Teams of one name in two agreements are two teams: which tenant's lead it is decides."""
+    if seen is None:
+        return {}
+    names = sorted({*seen.others, *(team for teams in seen.own.values() for team in teams)})
+    # Of one team the index has the leads in order; of several they have to be sorted.
+    among = "= (CAST(:teams AS text[]))[1]" if len(names) == 1 else "= ANY(CAST(:teams AS text[]))"
+    found: dict[str, dict[str, Any]] = {f"team {among} AND team <> ''": {"teams": names}}
+    if seen.own:
+        pairs = [(tenant, team) for tenant, teams in seen.own.items() for team in teams]
+        clause = """(team = ANY(CAST(:others AS text[])) AND tenant <> ALL(CAST(:tenants AS text[]))
+            OR (tenant, team) IN (SELECT * FROM unnest(CAST(:whose AS text[]), CAST(:which AS text[]))))"""
+        found[clause] = {
+            "others": list(seen.others),
+            "tenants": list(seen.own),
+            "whose": [tenant for tenant, _ in pairs],
+            "which": [team for _, team in pairs],
+        }
+    return found
 
 
 def _after(wanted: Wanted) -> dict[str, dict[str, Any]]:
@@ -221,17 +248,33 @@ def _readable(document: bytes) -> Lead | None:
         return None
 
 
+async def tenants_with_clocks(conn: AsyncConnection) -> list[str]:
+    """Every tenant that has a lead with an open clock: a probe of leads_by_agreement for each."""
+    sql = """
+        WITH RECURSIVE found (tenant) AS (
+            (SELECT tenant FROM handoff.leads WHERE agreement <> '' ORDER BY tenant LIMIT 1)
+            UNION ALL
+            SELECT (SELECT l.tenant FROM handoff.leads l WHERE l.agreement <> '' AND l.tenant > found.tenant
+                    ORDER BY l.tenant LIMIT 1)
+            FROM found WHERE found.tenant IS NOT NULL
+        )
+        SELECT tenant FROM found WHERE tenant IS NOT NULL
+    """
+    return list((await conn.scalars(sa.text(sql))).all())
+
+
 async def claim_other_agreements(
-    conn: AsyncConnection, version: str, limit: int, *, without: Sequence[str] = ()
+    conn: AsyncConnection, tenant: str, version: str, limit: int, *, without: Sequence[str] = ()
 ) -> dict[str, Lead | None]:
-    """Leads whose open clocks another agreement set, locked as `claim_due` does (leads_agreement)."""
+    """Leads of a tenant whose open clocks another agreement set, locked as `claim_due` does (leads_by_agreement)."""
     sql = """
         SELECT lead, document FROM handoff.leads
-        WHERE agreement <> '' AND (agreement < :version OR agreement > :version)
+        WHERE tenant = :tenant AND agreement <> '' AND (agreement < :version OR agreement > :version)
             AND lead <> ALL(CAST(:without AS text[]))
         ORDER BY agreement, lead LIMIT :limit FOR UPDATE SKIP LOCKED
     """
-    rows = await conn.execute(sa.text(sql), {"version": version, "limit": limit, "without": list(without)})
+    given = {"tenant": tenant, "version": version, "limit": limit, "without": list(without)}
+    rows = await conn.execute(sa.text(sql), given)
     return {row.lead: _readable(row.document) for row in rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -15,9 +16,10 @@ from services.handoff.domain.lead import Lead
 from services.handoff.metrics import HandoffMetrics
 from services.handoff.waiting import wait_for
 from services.handoff.worker import due
-from shared.agreement import Agreements
+from shared.agreement import Agreements, InForce
 from shared.clock import Clock
 from shared.database import database_errors_are_later, listening
+from shared.errors import Refused
 from shared.events import tenant_of
 from shared.log import Log
 from shared.work import Facts, Work
@@ -28,6 +30,8 @@ LEADS_PER_SWEEP: Final = 500
 FALLBACK_S: Final = 5.0  # when a NOTIFY was lost with its connection
 TOGETHER_S: Final = 0.05  # wakings that come this close together are one
 TRY_AGAIN_S: Final = 60.0
+SETTLE_S: Final = 10.0  # after a swap; a decision under way by the one before is committed by then
+LOOK_AGAIN_S: Final = 2.0  # until then
 HELD_S: Final = 0.1  # another instance or a handler holds what is due
 
 
@@ -51,20 +55,23 @@ class Ticking:
         self._changed = asyncio.Event()
         self._unreadable: set[str] = set()
         self._try_again_at = 0.0
+        self._followed: InForce | None = None
+        self._follow_at = self._follow_until = 0.0
         work.after_commit(self._changed.set)
+        agreements.after_swap(self._changed.set)
 
     async def run(self) -> None:
         """For ever. Raises Later when the database is away, to be called again."""
         with database_errors_are_later():
             async with listening(self._engine, store.CHANNEL, self._changed.set):
-                while await self.follow_agreement():
-                    pass
                 while True:
                     self._changed.clear()
+                    followed = await self.follow_agreement()
                     while await self.sweep():
                         pass
-                    await self._wait(await self._next_due())
-                    await asyncio.sleep(TOGETHER_S)
+                    if not followed:  # else there may be more, and what falls due meanwhile is not late for it
+                        await self._wait(await self._next_due())
+                        await asyncio.sleep(TOGETHER_S)
 
     async def sweep(self) -> int:
         """Fire what is due of some leads; how many warnings, ends and escalations that were."""
@@ -87,11 +94,39 @@ class Ticking:
         return len(moments)
 
     async def follow_agreement(self) -> int:
-        """Set the open clocks of some leads that another agreement set; how many leads that were."""
-        version = self._agreements.for_tenant("").version
+        """Set the open clocks of some leads that another agreement than their tenant's set; how many leads that were.
 
+        What is in force is followed to its end once, and for a while longer: a lead that a decision by the
+        agreement before holds meanwhile is not seen. Then no more, so that two processes that were started
+        on different files do not set the same clocks again and again.
+        """
+        in_force, now = self._agreements.now, asyncio.get_running_loop().time()
+        if in_force is not self._followed:
+            self._followed, self._follow_at, self._follow_until = in_force, now, now + SETTLE_S
+        if now < self._follow_at:
+            return 0
+        followed = await self._follow(in_force)
+        if not followed:
+            self._follow_at = now + LOOK_AGAIN_S if now < self._follow_until else math.inf
+        return followed
+
+    async def _follow(self, in_force: InForce) -> int:
+        """Some leads of the first tenant that has any."""
+        async with self._engine.connect() as conn:
+            tenants = await store.tenants_with_clocks(conn)
+        for tenant in tenants:
+            try:
+                version = in_force.for_tenant(tenant).version
+            except Refused:
+                continue  # its clocks stay as they were set until there is one
+            if followed := await self._follow_of(tenant, version):
+                return followed
+        return 0
+
+    async def _follow_of(self, tenant: str, version: str) -> int:
         async def claim(conn: AsyncConnection, now: datetime) -> Mapping[str, Lead]:
-            found = await store.claim_other_agreements(conn, version, LEADS_PER_SWEEP, without=self._left_alone())
+            alone = self._left_alone()
+            found = await store.claim_other_agreements(conn, tenant, version, LEADS_PER_SWEEP, without=alone)
             return self._readable(found)
 
         return len(await self._work.sweep(claim, lambda lead, facts: due(lead, facts)[0], tenant_of=tenant_of))

@@ -13,14 +13,17 @@ import httpx
 import msgspec
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from sqlalchemy import event
 
 from services.handoff import store
 from services.handoff.app import build
 from services.handoff.domain.machine import COMMANDS, Cause
-from services.handoff.store import Place, Wanted
+from services.handoff.store import Place, TeamsSeen, Wanted
+from shared.agreement.handoff import Handoff
 from shared.events import ContactErased, identity
 from shared.web import ROLES, Tokens, create_app
+from tests.agreements import in_force, with_parts
 from tests.contract.handoff_desk import AGREEMENT, DAY, HOUR, NOW, TENANT, URGENT, Desk, demo, desk, name, uri
 
 __all__ = ["desk", "uri"]
@@ -372,7 +375,7 @@ async def test_a_page_is_found_by_an_index_and_not_sorted(desk: Desk) -> None:
     for index, wanted in {
         "leads_pkey": [Wanted()],
         "leads_state": [Wanted(state="working")],
-        "leads_team": [Wanted(team="t7"), Wanted(teams=("t7",))],
+        "leads_team": [Wanted(team="t7"), Wanted(teams=TeamsSeen(others=("t7",)))],
         "leads_owner": [Wanted(owner="o7"), Wanted(mine="o7")],
         "leads_due": [
             Wanted(by_due=True),
@@ -474,6 +477,25 @@ async def test_a_lead_out_of_scope_is_as_one_that_is_not_there(
     result = (await bulk(api, "pause", 1, headers=headers)).json()["results"][0]
     assert result["status"] == (200 if sees else 404)
     assert bool((await lead_of(api, 1))["pause"]) is sees
+
+
+@pytest.mark.parametrize("whose", [TENANT, ""])
+async def test_a_team_is_seen_by_those_whom_the_agreement_of_the_lead_s_tenant_lists(
+    desk: Desk, api: httpx.AsyncClient, whose: str
+) -> None:
+    """OUTSIDER is in inbound of `whose` agreement alone; there are leads of both."""
+    stranger = replace(demo(1), id=identity("strange"), tenant="hubspot:7", lead="hubspot:7:1")
+    teams = {"inbound": {"members": {OUTSIDER: 1}}, "dach": AGREEMENT.handoff.teams["dach"]}
+    handoff = {name: getattr(AGREEMENT.handoff, name) for name in type(AGREEMENT.handoff).model_fields}
+    with_outsider = Handoff.model_validate({**handoff, "teams": {**AGREEMENT.handoff.teams, **teams}})
+    own = with_parts(AGREEMENT, tenant=TENANT, **({"handoff": with_outsider} if whose else {}))
+    others = with_parts(AGREEMENT, **({} if whose else {"handoff": with_outsider}))
+    desk.parts.agreements.swap(in_force(own, others))
+    await desk.hears(demo(1), stranger)
+    seen, unseen = (name(1), stranger.lead) if whose else (stranger.lead, name(1))
+    headers = bearer("sales/team", OUTSIDER)
+    assert await pages_as(api, headers) == [seen]
+    assert [(await api.get(f"/leads/{lead}", headers=headers)).status_code for lead in (seen, unseen)] == [200, 404]
 
 
 async def pages_as(api: httpx.AsyncClient, headers: dict[str, str]) -> list[str]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.handoff import store, ticking
-from tests.agreements import PLAIN, with_follow_up
+from shared.events import LeadScored, identity
+from tests.agreements import PLAIN, in_force, with_follow_up, with_parts
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, desk, name, other, uri
 
 __all__ = ["desk", "other", "uri"]
 
 WARNINGS_AND_BREACH = 3
+STRANGER = "hubspot:7"
+PATIENCE_S = 30.0
 SOON_S = 4.0  # less than the fallback
 
 
@@ -121,6 +127,105 @@ async def test_a_restart_with_another_agreement_sets_the_open_clocks_by_it(desk:
     rows = await desk.rows("SELECT due_at, next_at < due_at AS warns FROM handoff.clocks")
     assert rows == [(NOW + timedelta(hours=2), True)] * 2
     assert (await desk.kinds(1))[-1] == "ClockMoved"
+
+
+async def dues(desk: Desk) -> dict[str, timedelta]:
+    """How long after the beginning each lead's clock is due."""
+    rows = await desk.rows("SELECT lead, due_at FROM handoff.clocks WHERE outcome IS NULL")
+    return {row.lead: row.due_at - NOW for row in rows}
+
+
+def of_tenant(score: LeadScored, tenant: str) -> LeadScored:
+    lead = score.lead.replace(TENANT, tenant)
+    return replace(score, id=identity("score", lead), tenant=tenant, lead=lead)
+
+
+async def test_a_swap_sets_the_open_clocks_of_each_tenant_by_its_own_agreement(desk: Desk) -> None:
+    own, others = with_follow_up(with_parts(PLAIN, tenant=TENANT), first_touch="2h"), with_follow_up(PLAIN)
+    strangers = of_tenant(demo(2), STRANGER)
+    await desk.hears(demo(1), strangers)
+    desk.parts.agreements.swap(in_force(own, others))
+    assert [await desk.ticking.follow_agreement() for _ in range(2)] == [1, 0]
+    assert await dues(desk) == {name(1): 2 * HOUR, strangers.lead: URGENT}
+    desk.parts.agreements.swap(in_force(own, with_follow_up(PLAIN, first_touch="3h")))
+    assert [await desk.ticking.follow_agreement() for _ in range(2)] == [1, 0]
+    assert await dues(desk) == {name(1): 2 * HOUR, strangers.lead: 3 * HOUR}
+
+
+async def test_the_clocks_of_a_tenant_that_has_no_agreement_any_more_stay_and_hold_up_no_other(desk: Desk) -> None:
+    await desk.hears(demo(1), of_tenant(demo(2), STRANGER))
+    desk.parts.agreements.swap(in_force(with_follow_up(with_parts(PLAIN, tenant=TENANT), first_touch="2h")))
+    assert [await desk.ticking.follow_agreement() for _ in range(2)] == [1, 0]
+    assert sorted((await dues(desk)).values()) == [URGENT, 2 * HOUR]
+
+
+async def test_a_lead_that_a_decision_under_way_held_follows_a_swap_afterwards(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticking, "LOOK_AGAIN_S", 0.0)
+    await desk.hears(demo(1))
+    desk.parts.agreements.swap(in_force(with_follow_up(PLAIN, first_touch="2h")))
+    async with desk.engine.begin() as conn:
+        await store.load(conn, [name(1)])
+        assert await desk.ticking.follow_agreement() == 0
+    assert await desk.ticking.follow_agreement() == 1
+
+
+async def test_what_is_in_force_is_followed_to_the_end_and_then_no_more(
+    desk: Desk, other: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that were started on different files would else set each other's clocks for ever."""
+    monkeypatch.setattr(ticking, "SETTLE_S", 0.0)
+    await desk.hears(demo(1))
+    other.parts.agreements.swap(in_force(with_follow_up(PLAIN, first_touch="2h")))
+    assert [await one.ticking.follow_agreement() for one in (desk, other, other, desk, other)] == [0, 1, 0, 0, 0]
+
+
+async def test_the_task_follows_a_swap_and_fires_by_what_is_agreed_now(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    done = asyncio.Event()
+    desk.work.after_commit(done.set)
+    task = asyncio.create_task(desk.ticking.run())
+    async with asyncio.timeout(PATIENCE_S):
+        desk.parts.agreements.swap(in_force(with_follow_up(PLAIN, first_touch="2m")))
+        while (await dues(desk))[name(1)] != timedelta(minutes=2):
+            done.clear()
+            await done.wait()
+        desk.clock.advance(timedelta(minutes=3))
+        await breached(desk, 1, done)
+    task.cancel()
+
+
+async def test_whose_clocks_another_agreement_set_is_found_by_an_index(desk: Desk) -> None:
+    sql = """
+        INSERT INTO handoff.leads (lead, tenant, agreement, document)
+        SELECT 'x' || n, 't' || n % 4, CASE WHEN n % 2 = 0 THEN 'a' ELSE '' END, '{}' FROM generate_series(1, 20000) n
+    """
+    async with desk.engine.begin() as conn:
+        await conn.execute(sa.text(sql))
+        await conn.execute(sa.text("ANALYZE handoff.leads"))
+        assert await store.tenants_with_clocks(conn) == ["t0", "t2"]
+        plans = [
+            await explained(conn, lambda: store.tenants_with_clocks(conn)),
+            await explained(conn, lambda: store.claim_other_agreements(conn, "t0", "a", 500)),
+        ]
+    for plan in plans:
+        assert "leads_by_agreement" in plan
+        assert "Seq Scan" not in plan
+
+
+async def explained(conn: AsyncConnection, ask: Callable[[], Awaitable[Any]]) -> str:
+    """How the database finds what is asked for, by the very words it is asked with."""
+    asked: list[tuple[str, Any]] = []
+
+    def keep(_: Any, cursor: Any, statement: str, parameters: Any, *more: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(conn.engine.sync_engine, "before_cursor_execute", keep)
+    await ask()
+    sa.event.remove(conn.engine.sync_engine, "before_cursor_execute", keep)
+    statement, parameters = asked[-1]
+    return "\n".join(row[0] for row in await conn.exec_driver_sql(f"EXPLAIN {statement}", parameters))
 
 
 async def test_a_touch_ends_the_clock_s_row_and_starts_the_next(desk: Desk) -> None:

@@ -91,7 +91,7 @@ class Doing:
 
     async def _do(self, asked: Asked, command_id: str, lead: str, decide: Decide) -> Done:
         tenant = tenant_of(lead)
-        view = view_of(asked.by, self._parts.agreements, tenant)
+        view = view_of(asked.by, self._parts.agreements.now)
         handle = _handler(decide, Command(id=command_id, person=asked.by.person), view, asked.version)
         decision = await self._work.command(lead, handle, tenant=tenant, command_id=command_id)
         if decision is not None:

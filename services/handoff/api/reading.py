@@ -14,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from services.handoff import store
 from services.handoff.api.bodies import Moment
-from services.handoff.api.roles import EVERYTHING, View, view_of
+from services.handoff.api.roles import EVERYTHING, view_of
 from services.handoff.api.views import READING, LeadPage, LeadView, Timeline, lead_view, problems, timeline_view
 from services.handoff.domain.lead import Lead
 from services.handoff.store import Page, Place, Wanted
 from shared.database import database_errors_are_later
-from shared.events import State, tenant_of
+from shared.events import State
 from shared.log import Log
 from shared.web import Caller, Parts, Problem, caller
 
@@ -54,7 +54,7 @@ def _add_list(router: APIRouter, parts: Parts) -> None:
         limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
     ) -> LeadPage:
         """Leads that the caller may see, page by page: `next` is the `after` of the next page, null on the last."""
-        view = view_of(by, parts.agreements)
+        view = view_of(by, parts.agreements.now)
         wanted = Wanted(
             state=state,
             team=team,
@@ -86,7 +86,7 @@ def _add_one(router: APIRouter, parts: Parts) -> None:
         lead: str, by: Caller = anyone, after: int = 0, limit: Annotated[int, Query(ge=1, le=MOST)] = 500
     ) -> Timeline:
         """Everything that happened to a lead, by version; for who sees all leads also of one merged away or erased."""
-        if view_of(by, parts.agreements, tenant_of(lead)) != EVERYTHING:
+        if view_of(by, parts.agreements.now) != EVERYTHING:
             await visible(parts, lead, by)
         found = await read(parts, store.timeline, lead, after=after, limit=limit)
         if not found and not after:
@@ -107,8 +107,7 @@ async def read(parts: Parts, query: Callable[..., Awaitable[Any]], *args: Any, *
 async def visible(parts: Parts, lead: str, by: Caller) -> Lead:
     """The lead, if the caller may see it. Raises Problem."""
     found = known_to_be(await read(parts, store.find, lead))
-    view: View = view_of(by, parts.agreements, found.tenant)
-    return known_to_be(found if view.holds(found) else None)
+    return known_to_be(found if view_of(by, parts.agreements.now).holds(found) else None)
 
 
 def known_to_be(lead: Lead | None) -> Lead:

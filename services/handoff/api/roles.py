@@ -8,7 +8,9 @@ from typing import Final
 
 from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import COMMANDS, Cause
-from shared.agreement import Agreements
+from services.handoff.store import TeamsSeen
+from shared.agreement import Agreement, InForce
+from shared.agreement.in_force import ALL_OTHERS
 from shared.web import Caller, Scope
 
 EVERY: Final = frozenset(COMMANDS)
@@ -39,20 +41,27 @@ class View:
     """Which leads somebody may see and work on. Both None: all of them."""
 
     owner: str | None = None
-    teams: tuple[str, ...] | None = None
+    teams: TeamsSeen | None = None
 
     def holds(self, lead: Lead) -> bool:
-        return (self.owner is None or lead.owner == self.owner) and (self.teams is None or lead.team in self.teams)
+        if self.owner is not None and lead.owner != self.owner:
+            return False
+        return self.teams is None or lead.team in self.teams.of(lead.tenant)
 
 
 EVERYTHING: Final = View()
 
 
-def view_of(by: Caller, agreements: Agreements, tenant: str = "") -> View:
-    """By the caller's scope, and the teams that the agreement lists the person in. Raises Refused (`no_agreement`)."""
+def view_of(by: Caller, in_force: InForce) -> View:
+    """By the caller's scope, and the teams in which the agreement of a lead's tenant lists the person."""
     if by.scope is Scope.OWN:
         return View(owner=by.person)
     if by.scope is Scope.TEAM:
-        teams = agreements.for_tenant(tenant).handoff.teams
-        return View(teams=tuple(name for name, team in teams.items() if by.person in (team.manager, *team.members)))
+        of = {tenant: _teams_of(by.person, taken.agreement) for tenant, taken in in_force.by_tenant.items()}
+        return View(teams=TeamsSeen(others=of.pop(ALL_OTHERS, ()), own=of))
     return EVERYTHING
+
+
+def _teams_of(person: str, agreement: Agreement) -> tuple[str, ...]:
+    teams = agreement.handoff.teams.items()
+    return tuple(name for name, team in teams if person in (team.manager, *team.members))
