@@ -9,9 +9,10 @@ from fastapi import APIRouter
 from services.kpi import store
 from services.kpi.domain.report import report
 from services.kpi.domain.tallies import Tallies
-from services.kpi.domain.terms import Terms
+from services.kpi.domain.terms import terms_of
 from services.kpi.metrics import KpiMetrics
 from services.kpi.worker import worker
+from shared.agreement import Agreement
 from shared.database import database_errors_are_later
 from shared.errors import Later
 from shared.log import Log
@@ -20,13 +21,10 @@ from shared.work import Work
 
 log = Log("leadpact.kpi")
 
-ANY_TENANT = ""  # whose own agreement nobody has: the default one
-
 
 def build(parts: Parts) -> Service:
     """The kpi service."""
-    agreement = parts.agreements.for_tenant(ANY_TENANT)
-    metrics = KpiMetrics(parts.registry, Terms.of(agreement))
+    metrics = KpiMetrics(parts.registry, lambda: [terms_of(one) for one in parts.agreements.now.agreements])
     work = Work(
         worker(),
         engine=parts.engine,
@@ -52,14 +50,20 @@ async def _tallies(parts: Parts) -> Tallies:
             return await store.read_tallies(conn)
 
 
+def _targets(agreement: Agreement) -> dict[str, Any]:
+    """What an agreement in force wants, under its version and for whom it is (empty: all others)."""
+    targets = agreement.kpis.model_dump(mode="json")
+    return {"tenant": agreement.tenant or "", "agreement": agreement.version, "targets": targets}
+
+
 def _router(parts: Parts) -> APIRouter:
     router = APIRouter()
 
     @router.get("/kpis", dependencies=[caller(parts.tokens)])
     async def kpis() -> dict[str, Any]:
-        """The funnel, conversions, compliance, attempts, speed and clocks, beside the agreement's targets."""
-        agreement = parts.agreements.for_tenant(ANY_TENANT)
-        now = {"as_of": parts.clock.now().isoformat(), "agreement": agreement.version}
-        return now | report(await _tallies(parts)) | {"targets": agreement.kpis.model_dump(mode="json")}
+        """The funnel, conversions, compliance, attempts, speed and clocks, beside the targets of the agreements."""
+        first, *more = [_targets(agreement) for agreement in parts.agreements.now.agreements]
+        now = {"as_of": parts.clock.now().isoformat(), "agreement": first["agreement"]}
+        return now | report(await _tallies(parts)) | {"targets": first["targets"], "agreements": [first, *more]}
 
     return router

@@ -6,7 +6,7 @@ the same: take the max over instances, never the sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -71,6 +71,8 @@ HISTOGRAMS: Final = {
     RESPONSE: "The person's part: wall clock time from the assignment to the first attempt.",
     RESPONSE_WORKING: "The person's part in working time.",
 }
+TARGET: Final = "leadpact_target_ratio"
+TARGET_HELP: Final = "What the agreement in force wants of a ratio; tenant: whose agreement, empty: of all others."
 READ_AT: Final = "leadpact_tallies_read_timestamp_seconds"
 READ_AT_HELP: Final = "When this instance last read the tallies; what it shows is as old as that."
 
@@ -80,7 +82,8 @@ class KpiMetrics(Collector):
     zeros in place of numbers would look like a restart of every counter.
     """
 
-    def __init__(self, registry: CollectorRegistry, terms: Terms) -> None:
+    def __init__(self, registry: CollectorRegistry, terms: Callable[[], Sequence[Terms]]) -> None:
+        """`terms` are those of all agreements in force, asked for each time that the numbers are shown."""
         self._terms = terms
         self._tallies: Tallies | None = None
         self._read_at = 0.0
@@ -110,16 +113,24 @@ class KpiMetrics(Collector):
             yield gauge
         for name, text in HISTOGRAMS.items():
             yield self._histogram(tallies, name, text)
+        targets = GaugeMetricFamily(TARGET, TARGET_HELP, labels=("tenant", "kpi", "of"))
+        for terms in self._terms():
+            for labels, share in terms.targets.items():
+                targets.add_metric(labels, share)
+        yield targets
         yield GaugeMetricFamily(READ_AT, READ_AT_HELP, value=read_at)
 
     def _labels(self, tallies: Tallies, name: str) -> list[Labels]:
         """What can be foreseen, and what was met besides: an agreement changes, its past does not."""
         met = [labels for metric, labels in tallies if metric == name]
-        return list(dict.fromkeys([*self._terms.combinations(name), *met]))
+        return list(dict.fromkeys([*self._foreseen(name), *met]))
+
+    def _foreseen(self, name: str) -> list[Labels]:
+        return [labels for terms in self._terms() for labels in terms.combinations(name)]
 
     def _histogram(self, tallies: Tallies, name: str, text: str) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, text, labels=LABELS[name])
-        for labels in dict.fromkeys([*self._terms.combinations(name), *labels_met(tallies, name)]):
+        for labels in dict.fromkeys([*self._foreseen(name), *labels_met(tallies, name)]):
             buckets = [(le(bound), count) for bound, count in cumulative(tallies, name, labels)]
             family.add_metric(labels, buckets, sum_value=tallies.get((total(name), labels), 0.0))
         return family

@@ -13,9 +13,8 @@ from services.kpi.domain import counting
 from services.kpi.domain.counting import Counted
 from services.kpi.domain.leads import LeadState
 from services.kpi.domain.tallies import Tally
-from services.kpi.domain.terms import Terms
+from services.kpi.domain.terms import Terms, terms_of
 from shared import events
-from shared.agreement.model import by_version
 from shared.events import ContactsMerged, Message, Topic
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
@@ -27,16 +26,13 @@ class KpiDecision(Decision[LeadState]):
     tallies: tuple[Tally, ...] = ()
 
 
-_terms: Final = by_version(Terms.of)
-
-
 def _decision(counted: Counted) -> KpiDecision:
     return KpiDecision(state=counted.state, others=counted.others, tallies=counted.tallies)
 
 
 def _by_terms(count: Callable[[LeadState, Any, Terms], Counted]) -> Handler[LeadState]:
     def handle(state: LeadState, message: Any, facts: Facts[LeadState]) -> KpiDecision:
-        return _decision(count(state, message, _terms(facts.agreement)))
+        return _decision(count(state, message, terms_of(facts.agreement)))
 
     return handle
 

@@ -39,6 +39,7 @@ from shared.events import Message, identity
 from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens, create_app
 from shared.work import Work
+from tests.agreements import in_force, with_parts
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TENANT = "hubspot:1"
@@ -242,6 +243,42 @@ async def test_the_numbers_are_told_to_those_with_a_token_only(engine: AsyncEngi
     assert told["speed_to_lead"]["working"]["mean_s"] == 240.0
     assert told["response"]["working"]["mean_s"] == 120.0
     assert told["handoff_delay"]["elapsed"]["leads"] == 1
+
+
+async def test_the_targets_are_those_of_the_agreements_in_force_and_each_names_its_version(
+    engine: AsyncEngine,
+) -> None:
+    parts = parts_of(engine, "secret")
+    default, own = load(AGREEMENT), with_parts(tenant=TENANT, kpis={"sla_compliance": {"first_touch": "95%"}})
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    headers = {"Authorization": "Bearer secret"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi", headers=headers) as client:
+        before = (await client.get("/kpis")).json()
+        parts.agreements.swap(in_force(default, own))
+        after, text = (await client.get("/kpis")).json(), (await client.get("/metrics")).text
+    assert [(one["tenant"], one["agreement"]) for one in before["agreements"]] == [("", default.version)]
+    assert [(one["tenant"], one["agreement"]) for one in after["agreements"]] == [
+        ("", default.version),
+        (TENANT, own.version),
+    ]
+    assert (after["agreement"], after["targets"]) == (default.version, before["targets"])
+    assert after["agreements"][1]["targets"]["sla_compliance"] == {"first_touch": 0.95}
+    shown = [line for line in text.splitlines() if line.startswith("leadpact_target_ratio") and "first_touch" in line]
+    assert shown == [
+        f'leadpact_target_ratio{{kpi="sla_compliance",of="first_touch",tenant="{tenant}"}} {share}'
+        for tenant, share in (("", 0.9), (TENANT, 0.95))
+    ]
+
+
+async def test_labels_that_a_new_agreement_foresees_are_shown_from_zero_after_the_swap(engine: AsyncEngine) -> None:
+    parts = parts_of(engine)
+    routes = load(AGREEMENT).handoff
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    triggers = [trigger.model_copy(update={"name": f"New {n}"}) for n, trigger in enumerate(routes.triggers)]
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
+        assert "New 0" not in (await client.get("/metrics")).text
+        parts.agreements.swap(in_force(with_parts(handoff=routes.model_copy(update={"triggers": tuple(triggers)}))))
+        assert 'leadpact_handoffs_total{team="inbound",trigger="New 0"} 0.0' in (await client.get("/metrics")).text
 
 
 async def test_every_instance_shows_the_same_metrics(engine: AsyncEngine) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Final, Protocol
 
@@ -29,6 +29,7 @@ from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.follow_up import NOT_ACCEPTED
 from shared.agreement.handoff import NORMAL
+from shared.agreement.model import by_version
 from shared.events import Channel, ClockKind, Outcome
 
 UNKNOWN: Final = "unknown"
@@ -91,6 +92,7 @@ class Terms:
     reasons: tuple[str, ...] = ()
     tracks: tuple[str, ...] = ("",)
     escalations: int = 0
+    targets: Mapping[Labels, float] = field(default_factory=dict)  # by tenant, kpi, and of what
 
     @classmethod
     def of(cls, agreement: Agreement) -> Terms:
@@ -107,6 +109,7 @@ class Terms:
             reasons=_distinct([*reasons, OTHER]),
             tracks=_distinct(["", *agreement.nurture.tracks]),
             escalations=len(follow_up.escalation),
+            targets=dict(_targets(agreement)),
         )
 
     def reason(self, said: str) -> str:
@@ -138,6 +141,21 @@ class Terms:
             **dict.fromkeys(BUCKETS, whose),
         }
         return [tuple(str(value) for value in values) for values in product(*axes[metric])]
+
+
+terms_of: Final = by_version(Terms.of)
+
+
+def _targets(agreement: Agreement) -> Iterator[tuple[Labels, float]]:
+    """The ratios that both sides hold each other to."""
+    tenant, kpis = agreement.tenant or "", agreement.kpis
+    for promise, share in kpis.sla_compliance.items():
+        yield (tenant, "sla_compliance", promise), share
+    for step, share in kpis.conversion:
+        if isinstance(share, float):
+            yield (tenant, "conversion", step), share
+    if kpis.attempts.connect_rate is not None:
+        yield (tenant, "connect_rate", ""), kpis.attempts.connect_rate
 
 
 def source_of(said: str | None) -> str:

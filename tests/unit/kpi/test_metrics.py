@@ -41,7 +41,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> KpiMetrics:
-    return KpiMetrics(registry, TERMS)
+    return KpiMetrics(registry, lambda: [TERMS])
 
 
 def shown(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:
@@ -120,7 +120,7 @@ def test_what_goes_back_because_nobody_took_it_on_has_a_reason_of_its_own_where_
 
 def test_the_series_of_a_team_stay_in_bounds(registry: CollectorRegistry) -> None:
     terms = Terms.of(agreement())
-    KpiMetrics(registry, terms).show({}, read_at=1.0)
+    KpiMetrics(registry, lambda: [terms]).show({}, read_at=1.0)
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert len(lines) < SERIES_OF_A_TEAM * len(terms.teams)
 
