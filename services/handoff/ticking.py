@@ -103,6 +103,7 @@ class Ticking:
         in_force, now = self._agreements.now, asyncio.get_running_loop().time()
         if in_force is not self._followed:
             self._followed, self._follow_at, self._follow_until = in_force, now, now + SETTLE_S
+            self._work.stuck.clear()  # what could not be decided may be now
         if now < self._follow_at:
             return 0
         followed = await self._follow(in_force)

@@ -57,13 +57,16 @@ class Judged:
 
 def files_of(place: Path) -> list[Path]:
     """The file itself, or the agreements of a folder: what ends in .yaml or .yml and is not hidden, in order."""
-    if not place.is_dir():
-        return [place] if place.exists() else []
-    return sorted(
-        path
-        for path in place.iterdir()
-        if path.suffix in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    )
+    try:
+        if not place.is_dir():
+            return [place] if place.exists() else []
+        return sorted(path for path in place.iterdir() if _may_be_agreement(path))
+    except OSError:
+        return [place]  # to read it says why
+
+
+def _may_be_agreement(path: Path) -> bool:
+    return path.suffix in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def _stamp(path: Path) -> Stamp | None:

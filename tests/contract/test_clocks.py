@@ -159,6 +159,16 @@ async def test_the_clocks_of_a_tenant_that_has_no_agreement_any_more_stay_and_ho
     assert sorted((await dues(desk)).values()) == [URGENT, 2 * HOUR]
 
 
+async def test_what_fell_due_without_an_agreement_is_told_as_soon_as_there_is_one(desk: Desk) -> None:
+    before = desk.parts.agreements.now
+    await desk.hears(demo(1))
+    desk.parts.agreements.swap(in_force(with_parts(PLAIN, tenant=STRANGER)))
+    desk.clock.advance(DAY)
+    assert [await desk.ticking.follow_agreement(), await everything(desk)] == [0, 0]
+    desk.parts.agreements.swap(before)
+    assert [await desk.ticking.follow_agreement(), await everything(desk)] == [0, WARNINGS_AND_BREACH]
+
+
 async def test_a_lead_that_a_decision_under_way_held_follows_a_swap_afterwards(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -342,6 +342,15 @@ def test_a_folder_with_anything_wrong_stops_the_start_and_says_what(
     assert check(files.folder)
 
 
+def test_a_folder_that_cannot_be_looked_into_stops_the_start(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(_: Path) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    with pytest.raises(Refused, match="cannot be read"):
+        files.follow(files.folder)
+
+
 def test_a_check_of_a_good_folder_finds_nothing(folder: Files) -> None:
     assert check(folder.folder) == []
 

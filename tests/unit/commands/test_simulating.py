@@ -63,14 +63,21 @@ async def test_services_are_pointed_at_it_and_webhooks_at_them(tmp_path: Path) -
         assert crm.environ["LEADPACT_NOTIFY_URL"] == f"{crm.url}/notifications"
 
 
-def only_for(tenant: str, folder: Path) -> str:
-    path = folder / "agreement.yaml"
+def only_for(tenant: str, folder: Path, name: str = "agreement.yaml") -> str:
+    path = folder / name
     path.write_text(AGREEMENT.read_text().replace('agreement: "Default"', f'agreement: "Default"\ntenant: "{tenant}"'))
     return str(path)
 
 
 async def test_the_portal_is_that_of_the_agreement(tmp_path: Path) -> None:
     made = await options(tmp_path, speed=1, LEADPACT_AGREEMENT=only_for("hubspot:77", tmp_path))
+    assert made.portal == 77
+
+
+async def test_of_a_folder_for_several_tenants_the_portal_is_the_first_that_is_a_portal(tmp_path: Path) -> None:
+    for name, tenant in (("a.yaml", "pipedrive:5"), ("b.yaml", "hubspot:77"), ("c.yaml", "hubspot:78")):
+        only_for(tenant, tmp_path, name)
+    made = await options(tmp_path, speed=1, LEADPACT_AGREEMENT=str(tmp_path))
     assert made.portal == 77
 
 
