@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.commands.wiring import SERVICES, existing_database_uri
 from shared import versions
-from shared.database import database_errors_are_later, make_engine
+from shared.database import database_errors_are_later, make_engine, missing_schemas
 from shared.errors import Refused
 from shared.settings import CommonSettings
 from shared.versions import Recorded
@@ -32,8 +33,8 @@ class Version:
 
     @property
     def last_from(self) -> datetime:
-        """From when on it was in force the last time: since the first decision, or since it came back."""
-        return min(one.again_at or one.since for one in self.services)
+        """From when on it was in force the last time: since its first decision, or since it came back."""
+        return max((one.again_at for one in self.services if one.again_at), default=self.since)
 
     def as_json(self) -> dict[str, object]:
         services = {
@@ -50,13 +51,8 @@ class Version:
 
 async def listed(environ: Mapping[str, str]) -> list[Version]:
     """Each version once, the one that came into force last first. Raises Later."""
-    engine = _engine(environ)
-    try:
-        with database_errors_are_later():
-            async with engine.connect() as conn:
-                found = [one for service in SERVICES for one in await versions.recorded(conn, service)]
-    finally:
-        await engine.dispose()
+    async with _recording(environ) as (conn, services):
+        found = [one for service in services for one in await versions.recorded(conn, service)]
     by_version: dict[tuple[str, str], list[Recorded]] = {}
     for one in found:
         by_version.setdefault((one.tenant, one.version), []).append(one)
@@ -66,17 +62,21 @@ async def listed(environ: Mapping[str, str]) -> list[Version]:
 
 async def content(environ: Mapping[str, str], version: str) -> str:
     """What a version said, as JSON. Raises Refused (`unknown`) for one that nobody acted under, or Later."""
-    engine = _engine(environ)
-    try:
-        with database_errors_are_later():
-            async with engine.connect() as conn:
-                for service in SERVICES:
-                    if found := await versions.recall(conn, service, version):
-                        return json.dumps(json.loads(found), indent=2, ensure_ascii=False)
-    finally:
-        await engine.dispose()
+    async with _recording(environ) as (conn, services):
+        for service in services:
+            if found := await versions.recall(conn, service, version):
+                return json.dumps(json.loads(found), indent=2, ensure_ascii=False)
     raise Refused("unknown", f"no service acted under a version {version}: leadpact agreement versions lists them")
 
 
-def _engine(environ: Mapping[str, str]) -> AsyncEngine:
-    return make_engine(existing_database_uri(CommonSettings.read(environ)), pool_size=1)
+@contextlib.asynccontextmanager
+async def _recording(environ: Mapping[str, str]) -> AsyncIterator[tuple[AsyncConnection, Sequence[str]]]:
+    """The database, and the services that keep their versions there."""
+    engine = make_engine(existing_database_uri(CommonSettings.read(environ)), pool_size=1)
+    try:
+        with database_errors_are_later():
+            async with engine.connect() as conn:
+                missing = await missing_schemas(conn, SERVICES)
+                yield conn, [service for service in SERVICES if service not in missing]
+    finally:
+        await engine.dispose()

@@ -404,9 +404,9 @@ def test_a_simulation_that_is_stopped_tells_what_it_did(environ: dict[str, str])
 
 def test_versions_by_the_command_line(environ: dict[str, str]) -> None:
     uri = environ["LEADPACT_DATABASE"]
-    for service in ("ingest", "scoring", "handoff", "kpi"):
+    assert outcome(environ, "agreement", "versions") == (0, "")  # nothing is migrated yet
+    for service in ("scoring", "kpi"):
         migrate(uri, service)
-    assert outcome(environ, "agreement", "versions") == (0, "")
     own = with_parts(tenant="hubspot:1")
     asyncio.run(acted_under(uri, SHIPPED, own))
     status, said = outcome(environ, "agreement", "versions")
