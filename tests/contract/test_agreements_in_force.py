@@ -20,7 +20,7 @@ from services.scoring.app import build as build_scoring
 from services.scoring.metrics import ScoringMetrics
 from shared import events, versions
 from shared.agreement import Agreement
-from shared.agreement.following import Following
+from shared.agreement.following import LOOK_EVERY, Following
 from shared.bus import Bus
 from shared.bus.embedded import EmbeddedBus
 from shared.clock import ManualClock
@@ -38,7 +38,7 @@ from shared.events import (
 )
 from shared.metrics import CommonMetrics
 from shared.versions import Recorded
-from shared.web import Parts, Supervisor, Tokens, create_app
+from shared.web import Parts, Service, Supervisor, Tokens, create_app
 from shared.work import Decision, Facts, Work, to_record
 from tests.agreements import SHIPPED, SHIPPED_FILE, in_force, with_follow_up, with_parts
 from tests.contract.conftest import Engine
@@ -46,6 +46,7 @@ from tests.contract.work_shop import (
     AGREEMENT,
     BUG,
     NOW,
+    PATIENCE_S,
     STRANGER,
     TENANT,
     Hooks,
@@ -436,6 +437,18 @@ async def test_a_refused_file_is_told_of_and_the_process_stays_ready(
     assert "leadpact_agreement_refused 1.0" in (await api.get("/metrics")).text
     await says(process, tmp_path, text(SECOND))
     assert (await api.get("/readyz")).json()["lacks"] == []
+
+
+async def test_a_process_follows_its_files_as_long_as_it_runs(process: Parts, tmp_path: Path) -> None:
+    assert isinstance(process.clock, ManualClock)
+    app, swapped = create_app([Service(name="scoring")], process), asyncio.Event()
+    process.agreements.after_swap(swapped.set)
+    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
+        write(tmp_path / "agreement.yaml", text(SECOND))
+        while not swapped.is_set():
+            process.clock.advance(LOOK_EVERY)
+            await asyncio.sleep(0)
+    assert process.agreements.for_tenant(TENANT).name == "Second"
 
 
 async def test_what_is_in_force_and_what_was_before_can_be_asked_for(
