@@ -315,6 +315,12 @@ class PriorityRaised(HandoffMessage, frozen=True, kw_only=True):
     trigger: str
 
 
+class LeadAskedAgain(HandoffMessage, frozen=True, kw_only=True):
+    """In the wait for its reply the lead made a trigger hold once more: the wait ends, an attempt is owed."""
+
+    trigger: str
+
+
 class LeadAccepted(HandoffMessage, frozen=True, kw_only=True):
     """Sales took the lead on."""
 
@@ -521,6 +527,7 @@ HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadHandedOff,
     LeadAssigned,
     PriorityRaised,
+    LeadAskedAgain,
     LeadAccepted,
     LeadRejected,
     AttemptRecorded,

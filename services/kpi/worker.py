@@ -108,6 +108,7 @@ IGNORED: Final[frozenset[type[Message]]] = frozenset(
         events.ActivityLogged,  # what counts of it comes back as AttemptRecorded
         events.DealChanged,  # what counts of it comes back as OpportunityOpened, DealWon
         events.PriorityRaised,  # what changes by it comes as ClockMoved, ClockResumed
+        events.LeadAskedAgain,
         events.LeadAccepted,
         events.LeadReplied,
         events.ClockWarned,

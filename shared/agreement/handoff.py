@@ -70,6 +70,7 @@ Event = Literal[
     "assigned",
     "reassigned",
     "raised",
+    "asked_again",
     "accepted",
     "warned",
     "breached",

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from services.handoff.domain import clocks, passing, returns
+from services.handoff.domain import cadence, clocks, passing
 from services.handoff.domain.assigning import is_owner
 from services.handoff.domain.draft import Draft, HandoffDecision
-from services.handoff.domain.lead import Attempt, Lead
+from services.handoff.domain.lead import CHASED, Attempt, Lead
 from services.handoff.domain.machine import Cause, allows, step
 from shared.agreement import Agreement
 from shared.events import (
@@ -88,6 +88,8 @@ def _answered(draft: Draft, activity: str, channel: Channel, at: datetime) -> No
     """The lead itself wrote or called. Before the first touch there is no chase to stop: that is still owed."""
     if draft.lead.attempts:
         _replied(draft, activity, channel, at)
+    elif draft.lead.state in CHASED:
+        draft.change(asked_at=max(at, draft.lead.asked_at or at))
 
 
 def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> None:
@@ -97,7 +99,7 @@ def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> N
     """
     state = step(draft.lead.state, Cause.ATTEMPT, paused=draft.lead.pause is not None)
     counts = _counts(draft, attempt)
-    first = counts and not _steps_made(draft.lead)
+    first = counts and not cadence.steps_made(draft.lead)
     if counts and draft.lead.state is State.HANDED_OFF:
         draft.tell(LeadAccepted, at=attempt.at)
     counted = replace(attempt, number=len(draft.lead.attempts) + 1, step=counts and _is_step(draft, attempt))
@@ -118,7 +120,7 @@ def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> N
     if counted.outcome in REPLIES:
         _replied(draft, counted.activity, counted.channel, counted.at)
     elif not draft.lead.replied:
-        _wait_for_next(draft)
+        cadence.go_on(draft, max(one.at for one in draft.lead.attempts))
 
 
 def _moved_on(draft: Draft, attempt: Attempt) -> None:
@@ -134,15 +136,13 @@ def _counts(draft: Draft, attempt: Attempt) -> bool:
 
 
 def _is_step(draft: Draft, attempt: Attempt) -> bool:
-    """Whether it goes on with the cadence. The first touch always begins it."""
-    follow_up, made = draft.agreement.follow_up, _steps_made(draft.lead)
+    """Whether it goes on with the cadence. The first touch always begins it; one more that is owed has no channel."""
+    follow_up, made = draft.agreement.follow_up, cadence.steps_made(draft.lead)
     if follow_up.off_cadence == "count" or made == 0:
         return True
-    return made < len(follow_up.cadence) and follow_up.cadence[made].channel is attempt.channel
-
-
-def _steps_made(lead: Lead) -> int:
-    return sum(attempt.step for attempt in lead.attempts)
+    if made >= len(follow_up.cadence):
+        return bool(clocks.running(draft.lead, ClockKind.NEXT_ATTEMPT))
+    return follow_up.cadence[made].channel is attempt.channel
 
 
 def _delays(draft: Draft, at: datetime) -> dict[str, Any]:
@@ -166,18 +166,6 @@ def _end_what_waited(draft: Draft, attempt: Attempt) -> None:
     clocks.take_back(draft, attempt.at, attempt.activity, *waited)
     for clock in clocks.running(draft.lead, ClockKind.REPLY_WAIT):
         clocks.cancel(draft, clock, attempt.at, ATTEMPTED_AGAIN)
-
-
-def _wait_for_next(draft: Draft) -> None:
-    """The next step of the cadence, from the latest one on; after the last step, the lead's time to answer."""
-    lead, cadence = draft.lead, draft.agreement.follow_up.cadence
-    if clocks.running(lead, ClockKind.FIRST_TOUCH, ClockKind.NEXT_ATTEMPT, ClockKind.REPLY_WAIT):
-        return
-    made, latest = _steps_made(lead), max(attempt.at for attempt in lead.attempts)
-    if made < len(cadence):
-        clocks.start(draft, ClockKind.NEXT_ATTEMPT, made + 1, at=latest)
-    elif returns.exhausted_way(draft.agreement, "") is not None:
-        clocks.start(draft, ClockKind.REPLY_WAIT, len(lead.attempts), at=latest)
 
 
 def _replied(draft: Draft, activity: str, channel: Channel, at: datetime) -> None:

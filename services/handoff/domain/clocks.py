@@ -41,12 +41,13 @@ ATTEMPTS: Final = (ClockKind.ACCEPT, ClockKind.FIRST_TOUCH, ClockKind.NEXT_ATTEM
 def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool = False) -> None:
     """Start the clock that waits for attempt `n`, unless the agreement promises no such time."""
     lead = draft.lead
+    hurried = hurried or (kind is ClockKind.NEXT_ATTEMPT and lead.waits)
     allowed = _allowed(draft, kind, n, hurried=hurried)
     if allowed is None:
         return
     due_at = draft.calendar.add(at, allowed)
     clock = Clock(
-        id=identity(lead.lead, lead.episode, kind, n, lead.turn),
+        id=_own_id(lead),
         kind=kind,
         n=n,
         started_at=at,
@@ -59,9 +60,12 @@ def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool 
 
 def adopt(draft: Draft, clock: Clock) -> None:
     """Go on with the clock of another lead as this one's own, due when it was. What was warned of was told."""
-    lead = draft.lead
-    own = identity(lead.lead, lead.episode, clock.kind, clock.n, lead.turn)
-    begin(draft, replace(clock, id=own, overdue=False, escalations=(), pause=None))
+    begin(draft, replace(clock, id=_own_id(draft.lead), overdue=False, escalations=(), pause=None))
+
+
+def _own_id(lead: Lead) -> str:
+    """Of the clock that the lead's next message starts."""
+    return identity("clock", lead.lead, lead.version + 1)
 
 
 def begin(draft: Draft, clock: Clock) -> None:
@@ -74,9 +78,9 @@ def begin(draft: Draft, clock: Clock) -> None:
 
 
 def _allowed(draft: Draft, kind: ClockKind, n: int, *, hurried: bool) -> timedelta | None:
-    own = _promised(draft, kind, n)
-    first = _promised(draft, ClockKind.FIRST_TOUCH, n) if hurried else None
-    return min(own, first) if own and first else own
+    """A hurried attempt is owed as a first touch, also when the cadence knows it not."""
+    promised = [_promised(draft, one, n) for one in (kind, *([ClockKind.FIRST_TOUCH] if hurried else []))]
+    return min((time for time in promised if time), default=None)
 
 
 def _promised(draft: Draft, kind: ClockKind, n: int) -> timedelta | None:

@@ -64,6 +64,9 @@ def _inherit(survivor: Draft, others: list[Lead], now: datetime) -> None:
 def _rest(survivor: Draft, others: list[Lead]) -> None:
     """What ended for one of them ended for the survivor: forms from before are spent, the longest cool-down goes on."""
     all_of_them = (survivor.lead, *others)
+    if score := survivor.lead.score:  # forms that any of them was judged by are known
+        forms = dict.fromkeys(form for one in all_of_them if one.score for form in one.score.forms)
+        survivor.change(score=replace(score, forms=tuple(forms)))
     survivor.change(
         ended_at=max((one.ended_at for one in all_of_them if one.ended_at), default=None),
         cool_down_until=max((one.cool_down_until for one in all_of_them if one.cool_down_until), default=None),
@@ -92,6 +95,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
         ended_at=None,
         cool_down_until=None,
         replied=other.replied,
+        asked_at=other.asked_at,
         unfit=False,
         attempts=other.attempts,
         score=survivor.lead.score or (replace(other.score, version=0) if other.score else None),
@@ -125,5 +129,6 @@ def _forgotten(why: str) -> dict[str, object]:
         "assigned_at": None,
         "pause": None,
         "replied": False,
+        "asked_at": None,
         "unfit": False,
     }

@@ -143,6 +143,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ended_at: datetime | None = None
     cool_down_until: datetime | None = None
     replied: bool = False
+    asked_at: datetime | None = None  # when it last wrote or asked for Sales, while it was followed up
     unfit: bool = False  # disqualified by a score, not by a person
     attempts: tuple[Attempt, ...] = ()
     clocks: tuple[Clock, ...] = ()
@@ -155,6 +156,16 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def tenant(self) -> str:
         return tenant_of(self.lead)
+
+    @property
+    def touched_at(self) -> datetime | None:
+        """The latest attempt of its last episode, or else the hand-off."""
+        return max((attempt.at for attempt in self.attempts), default=self.handed_off_at)
+
+    @property
+    def waits(self) -> bool:
+        """It wrote or asked, and nobody has answered since."""
+        return self.asked_at is not None and all(attempt.at < self.asked_at for attempt in self.attempts)
 
     @property
     def next_due(self) -> datetime | None:

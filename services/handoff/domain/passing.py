@@ -99,8 +99,13 @@ def _not_accepted(draft: Draft, clock: Clock, moment: datetime) -> None:
     clocks.breach(draft, clock)
     if meaning == "reassign":
         assigning.to_colleague(draft, moment, NOT_ACCEPTED)
-    elif meaning == "return" and allows(draft.lead.state, Cause.NOT_ACCEPTED):
+    elif meaning == "return" and not _in_talks(draft.lead) and allows(draft.lead.state, Cause.NOT_ACCEPTED):
         returns.not_accepted(draft, moment)
+
+
+def _in_talks(lead: Lead) -> bool:
+    """Nobody is sent back who waits for an answer, or has one."""
+    return lead.waits or lead.replied
 
 
 def _escalate(draft: Draft, clock: Clock, moment: datetime) -> None:

@@ -1,19 +1,21 @@
 """When Marketing hands a lead over: the first trigger of the agreement that holds, once per episode.
 
 Only a newer score can fire one: it carries the forms and the profile, so that both are judged
-together. A form counts for an episode when it was submitted after the last one ended. During the
-cool-down only a trigger that such a form makes hold can fire. While Sales has the lead nothing is
-handed over again: a form that makes an earlier trigger of the list hold raises the priority.
+together. A form counts for an episode when it was submitted after the last one ended, or after its
+last attempt and became known too late to stop that end. During the cool-down only a trigger that
+such a form makes hold can fire. While Sales has the lead nothing is handed over again: a form that
+makes an earlier trigger of the list hold raises the priority, and one that makes any trigger hold
+stops the wait for a reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.handoff.domain import assigning, clocks, passing, routing
+from services.handoff.domain import assigning, cadence, clocks, passing, routing
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, WITH_SALES, Lead, Score
 from services.handoff.domain.machine import Cause, allows
@@ -53,11 +55,12 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     draft.change(score=_kept(message))
     if draft.lead.state in WITH_MARKETING:
         _judge_fitness(draft, message, now)
-        if fired := find(draft.lead, agreement, now):
+        if fired := find(draft.lead, agreement, now, known=former.forms if former else None):
             hand_over(draft, _handing(fired, message), now)
     elif draft.lead.state in WITH_SALES:
         _follow_owner(draft, former, now)
         _raise_priority(draft, now)
+        _ask_again(draft, now)
     return draft.decision()
 
 
@@ -87,6 +90,19 @@ def _raise_priority(draft: Draft, now: datetime) -> None:
             draft.change(priority=trigger.priority, trigger=trigger.name)
             draft.tell(PriorityRaised, at=now, former_priority=lead.priority, trigger=trigger.name)
             clocks.hurry(draft, now, RAISED)
+            return
+
+
+def _ask_again(draft: Draft, now: datetime) -> None:
+    """A form since the latest attempt makes a trigger hold, whichever: who asks is not sent back."""
+    lead, score = draft.lead, draft.lead.score
+    if lead.state not in CHASED or lead.replied or score is None or lead.touched_at is None:
+        return
+    fresh = [form for form in score.forms if form.at > lead.touched_at]
+    for trigger in draft.agreement.handoff.triggers:
+        if _holds(trigger, subject(lead, score, fresh)) and not trigger.when.holds(subject(lead, score)):
+            asked_at = min(now, max(form.at for form in fresh))
+            cadence.asked(draft, now, asked_at=asked_at, trigger=trigger.name)
             return
 
 
@@ -128,12 +144,14 @@ def subject(lead: Lead, score: Score, forms: Iterable[Submission] = ()) -> Subje
     )
 
 
-def find(lead: Lead, agreement: Agreement, now: datetime) -> Fired | None:
-    """The first trigger in the agreement's order that may fire now."""
+def find(
+    lead: Lead, agreement: Agreement, now: datetime, *, known: Collection[Submission] | None = None
+) -> Fired | None:
+    """The first trigger in the agreement's order that may fire now. `known`: the forms of the score before."""
     score = lead.score
     if score is None or score.disqualified or not allows(lead.state, Cause.TRIGGER):
         return None
-    fresh = [form for form in score.forms if lead.ended_at is None or form.at > lead.ended_at]
+    fresh = [form for form in score.forms if _is_fresh(form, lead, known)]
     cooling = lead.cool_down_until is not None and now < lead.cool_down_until
     for trigger in agreement.handoff.triggers:
         if not _holds(trigger, subject(lead, score, fresh)):
@@ -143,6 +161,14 @@ def find(lead: Lead, agreement: Agreement, now: datetime) -> Fired | None:
             ready_at = _made_ready(lead, score, fresh, trigger) if by_form else score.at
             return Fired(trigger=trigger, ready_at=min(ready_at, now))
     return None
+
+
+def _is_fresh(form: Submission, lead: Lead, known: Collection[Submission] | None) -> bool:
+    """Nobody in Sales has had it: it came after the last end, or after the last attempt and was heard of too late."""
+    if lead.ended_at is None or form.at > lead.ended_at:
+        return True
+    missed = known is not None and form not in known
+    return missed and lead.touched_at is not None and form.at > lead.touched_at
 
 
 def _holds(trigger: Trigger, about: Subject) -> bool:
@@ -197,6 +223,7 @@ def hand_over(draft: Draft, handing: Handing, now: datetime, *, cause: Cause = C
         ended_at=None,
         cool_down_until=None,
         replied=False,
+        asked_at=None,
         unfit=False,
         attempts=(),
         breaches=(),

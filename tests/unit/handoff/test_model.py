@@ -40,6 +40,7 @@ from shared.events import (
     DealWon,
     HandoffMessage,
     LeadAccepted,
+    LeadAskedAgain,
     LeadAssigned,
     LeadDisqualified,
     LeadErased,
@@ -89,7 +90,7 @@ class Terms:
         first = self.urgent if priority == "urgent" else self.first
         own = self.cadence[n - 2] if kind is NEXT and n - 2 < len(self.cadence) else 0
         given = {ACCEPT: self.accept, FIRST: first, NEXT: own, WAIT: self.wait, DECISION: self.decide}[kind]
-        return min(given, first) if hurried and given else given
+        return min(given or first, first) if hurried else given
 
     def after(self, at: datetime, minutes: float) -> datetime:
         """When so many open minutes have passed."""
@@ -231,6 +232,9 @@ class Model:
     ended: datetime | None = None
     cool_down: datetime | None = None
     replied: bool = False
+    asked: datetime | None = None  # its own last act, while it was followed up
+    asking: datetime | None = None  # what the next score will tell of that
+    known: set[datetime] = field(default_factory=set)  # the forms that a score has told of
     unfit: bool = False
     gone: bool = False
     pause: tuple[datetime, datetime | None] | None = None
@@ -246,6 +250,21 @@ class Model:
     adopted: list[Running] = field(default_factory=list)
     owed_anew: set[ClockKind] = field(default_factory=set)  # by the new owner
     just_breached: set[str] = field(default_factory=set)  # in this decision
+
+    @property
+    def touched_at(self) -> datetime | None:
+        return max(self.touches, default=self.handed_off)
+
+    @property
+    def waits(self) -> bool:
+        return self.asked is not None and max(self.touches, default=self.asked - MINUTE) < self.asked
+
+    def has_asked(self, episode: int) -> None:
+        if self.asking and self.state in CHASED and not self.replied and self.episode == episode:
+            self.asks(self.asking)
+
+    def asks(self, at: datetime) -> None:
+        self.asked = max(at, self.asked or at)
 
     def open(self, *kinds: ClockKind) -> dict[str, Running]:
         return {key: clock for key, clock in self.clocks.items() if clock.open and (not kinds or clock.kind in kinds)}
@@ -275,6 +294,7 @@ class Model:
         assert not self.open(), "an episode begins with nothing left over"
         self.handed_off, self.ended, self.cool_down, self.unfit = message.at, None, None, False
         self.replied, self.touches, self.acts, self.priority = False, [], set(), message.priority
+        self.asked = None
         self.owner = message.owner
         self.this_episode, self.hurried = set(), set()
 
@@ -294,6 +314,11 @@ class Model:
             if not clock.ended:
                 self.hurried.add(clock.n)
         self.set_anew(terms)
+
+    def asked_again(self, message: LeadAskedAgain, terms: Terms) -> None:
+        assert self.asking
+        self.asks(self.asking)
+        assert self.open(WAIT), "only a wait for its reply is stopped by what it asks"
 
     def attempted(self, message: AttemptRecorded, terms: Terms) -> None:
         assert message.activity not in self.acts, "an activity counts once"
@@ -329,6 +354,7 @@ class Model:
     def returned(self, message: LeadReturned, terms: Terms) -> None:
         if message.actor == "system":
             assert not self.replied, "nobody is returned by time while somebody talks to them"
+            assert not self.waits, "nor who waits for an answer"
             assert message.reason in ("unreachable", "not_accepted")
         assert message.attempts == len(self.touches)
         self.ended, self.cool_down, self.pause = message.at, message.cool_down_until, None
@@ -395,6 +421,9 @@ class Model:
         n = len(self.touches) + 1 if kind is NEXT else len(self.touches) if kind is WAIT else 1
         self.owed_anew.discard(kind)
         clock = Running(kind=kind, n=n, started=at, due=message.due_at, given=0)
+        if kind is NEXT and self.waits:
+            self.hurried.add(n)
+        assert kind is not WAIT or not self.waits, "who asked is not waited for"
         clock.given = self._gives(clock, terms)
         assert clock.given, "what is not promised has no clock"
         assert message.due_at == terms.after(at, clock.given)
@@ -550,6 +579,7 @@ HEARS: dict[type[Any], Callable[[Model, Any, Terms], None]] = {
     LeadAssigned: Model.assigned,
     LeadAccepted: Model.accepted,
     PriorityRaised: Model.raised,
+    LeadAskedAgain: Model.asked_again,
     AttemptRecorded: Model.attempted,
     LeadReplied: Model.answered,
     LeadReturned: Model.returned,
@@ -664,10 +694,20 @@ class Lives(RuleBasedStateMachine):
         if model.unfit and not out and model.state is State.DISQUALIFIED:
             model.state, model.unfit = State.MARKETING, False
         rests, before = model.state in (State.MARKETING, State.RETURNED, State.LOST) and not model.gone, model.episode
-        fresh = any(model.ended is None or form.at > model.ended for form in story.forms) and grade[0] != "D"
+        touched = model.touched_at
+        fresh = grade[0] != "D" and any(
+            model.ended is None
+            or form.at > model.ended
+            or (form.at not in model.known and touched is not None and form.at > touched and story.lead.score)
+            for form in story.forms
+        )
+        asking = [form.at for form in story.forms if touched is not None and form.at > touched]
+        model.asking = max(asking) if asking and grade[0] != "D" else None
         cooling = model.cool_down is not None and self.now < model.cool_down
         said = {"grade": grade, "fit_grade": grade[0], "interest_level": grade[1], "disqualified": out, "at": at}
-        self._do(which, lambda it: it.scored(**said), crash=crash)
+        self._do(which, lambda it: it.scored(**said), crash=crash, after=lambda: model.has_asked(before))
+        if not model.gone:
+            model.known = {form.at for form in story.forms}
         if rests:
             fires = not out and (fresh or (grade == "A1" and not cooling))
             assert (model.episode > before) is fires, "who is ready is handed over, once, and nobody else"
@@ -711,11 +751,14 @@ class Lives(RuleBasedStateMachine):
 
     @rule(which=LEADS, machine=st.booleans())
     def what_is_no_touch(self, which: int, machine: bool) -> None:
-        before = self.models[which].touches[:]
+        model = self.models[which]
+        before = model.touches[:]
         if machine:
             self._do(which, lambda it: it.activity(by="", channel=Channel.EMAIL))
         else:
             self._do(which, Story.lead_writes)
+            if model.state in CHASED and not model.touches:
+                model.asks(self.now)
         assert self.models[which].touches in (before, []), "neither machines nor the lead itself touch"
 
     @rule(
