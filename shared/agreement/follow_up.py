@@ -156,6 +156,8 @@ class FollowUp(Part):
                 yield ("cadence", n), "must have after, the time since the attempt before it, as 1d"
 
     def _misfits(self) -> Iterator[Placed]:
+        if not self.wait_for_reply:
+            yield ("wait_for_reply",), "must be longer than nothing: who is tried last must have time to answer"
         if DEFAULT not in self.first_touch:
             yield ("first_touch",), "must have a time for everybody else, as default: 1d"
         for n, share in enumerate(self.warn_at):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from services.handoff.domain import clocks, routing
+from services.handoff.domain import cadence, clocks, routing
 from services.handoff.domain.draft import Draft
 from services.handoff.domain.lead import Lead
 from shared.agreement import Agreement
 from shared.errors import Refused
-from shared.events import LeadAssigned
+from shared.events import ClockKind, LeadAssigned
 
 REASSIGNED: Final = "reassigned"
 BY_HAND: Final = "by_hand"  # also what stands for the trigger of a hand-off that a person made
@@ -36,6 +36,8 @@ def reassign(draft: Draft, at: datetime, *, team: str, owner: str, reason: str) 
     draft.tell(LeadAssigned, at=at, former_owner=lead.owner, former_team=lead.team, reason=reason)
     for clock in owed:
         clocks.start(draft, clock.kind, clock.n, at=at, hurried=clock.hurried)
+    if any(clock.kind is ClockKind.NEXT_ATTEMPT for clock in owed):
+        cadence.go_on(draft, at)  # where the agreement knows no such attempt any more
     clocks.gauge(draft, at, REASSIGNED)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from services.handoff.domain import assigning, clocks, returns
+from services.handoff.domain import assigning, cadence, clocks, returns
 from services.handoff.domain.draft import SYSTEM, Draft
 from services.handoff.domain.lead import Clock, Lead
 from services.handoff.domain.machine import Cause, allows
@@ -30,11 +30,17 @@ def begin(
 
 
 def follow(draft: Draft, now: datetime) -> None:
-    """Set the open clocks by the agreement when it is another than the one they were set by."""
+    """Set the open clocks by the agreement when it is another than the one they were set by.
+
+    Where its cadence has no next attempt any more, the lead has its time to answer, from now on.
+    """
     if draft.lead.clocks and draft.lead.agreement != draft.agreement.version:
         behind = draft.actor
         draft.actor = SYSTEM
+        chased = clocks.running(draft.lead, ClockKind.NEXT_ATTEMPT)
         clocks.gauge(draft, now, AGREEMENT)
+        if chased:
+            cadence.go_on(draft, now)
         draft.actor = behind
 
 

@@ -86,6 +86,9 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "a duration that is a slip": (
         "wait_for_reply: 3d", "wait_for_reply: ^999999w", "follow_up.wait_for_reply", "must not be longer than 3660d",
     ),
+    "no time to answer": (
+        "wait_for_reply: 3d", "wait_for_reply: ^0m", "follow_up.wait_for_reply", "must be longer than nothing",
+    ),
     "a part that is not spelt right": (
         "follow_up:", "^folow_up:", "folow_up", "is not known; did you mean follow_up?",
     ),

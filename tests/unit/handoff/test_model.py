@@ -409,6 +409,8 @@ class Model:
         assert end != "corrected" or key not in self.just_breached, "nothing is told that is taken back at once"
         if getattr(message, "reason", "") == "reassigned":
             self.owed_anew.add(clock.kind)
+        if getattr(message, "reason", "") == "not_promised" and clock.kind is NEXT:
+            self.owed_anew.add(WAIT)
 
     def _begun(self, message: ClockStarted, terms: Terms) -> Running:
         kind, at = message.clock, message.at
@@ -419,7 +421,7 @@ class Model:
         assert self.state in CHASED
         assert not self.open(kind), "one clock of a kind at a time"
         n = len(self.touches) + 1 if kind is NEXT else len(self.touches) if kind is WAIT else 1
-        self.owed_anew.discard(kind)
+        self.owed_anew -= {kind, *((WAIT,) if kind is NEXT else ())}
         clock = Running(kind=kind, n=n, started=at, due=message.due_at, given=0)
         if kind is NEXT and self.waits:
             self.hurried.add(n)

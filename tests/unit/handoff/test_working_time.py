@@ -651,6 +651,29 @@ def test_what_is_no_longer_promised_is_cancelled() -> None:
     assert open_kinds(story) == [FIRST, DECISION]
 
 
+def test_a_cadence_cut_short_gives_the_lead_its_time_to_answer_from_now_on() -> None:
+    story = agreed_anew(tried(1, wait_for_reply="2d").at(monday(12)), cadence=CADENCE[:1], wait_for_reply="2d")
+    assert one(story, ClockCancelled, NEXT).reason == "not_promised"
+    assert open_clock(story, WAIT).started_at == monday(12)
+    assert open_clock(story, WAIT).due_at == monday(12) + 2 * DAY
+    assert story.at(monday(12) + 2 * DAY).clocks_fire().only(LeadReturned).attempts == 1
+
+
+def test_an_attempt_that_is_overdue_stays_owed_when_the_cadence_is_cut_short() -> None:
+    story = agreed_anew(tried(1).at(monday(15)).clocks_fire(), cadence=CADENCE[:1])
+    assert open_clock(story, NEXT).overdue
+    assert open_kinds(story) == [NEXT]
+
+
+def test_another_owner_is_not_left_without_a_clock_by_a_cadence_cut_short() -> None:
+    passed_on = [{"at": "breach", "reassign": "team"}]
+    story = tried(1, escalation=passed_on, team=TWO)
+    story.agreement = saying(escalation=passed_on, team=TWO, cadence=CADENCE[:1])
+    story.at(monday(15)).clocks_fire()
+    assert story.last(LeadAssigned).reason == "escalated"
+    assert open_kinds(story) == [WAIT]
+
+
 def test_what_is_promised_from_now_on_begins_with_the_next_hand_off() -> None:
     assert open_kinds(agreed_anew(handed_off(), **OWED)) == [FIRST]
 
