@@ -65,12 +65,12 @@ async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: dat
     sql = """
         UPDATE handoff.leads SET tenant = t.tenant, state = t.state, team = t.team, owner = t.owner,
             priority = t.priority, version = t.version, due_at = t.due_at, gone = t.gone,
-            agreement = t.agreement, document = t.document, updated_at = :now
+            wakes_at = t.wakes_at, agreement = t.agreement, document = t.document, updated_at = :now
         FROM unnest(CAST(:leads AS text[]), CAST(:tenants AS text[]), CAST(:states AS text[]),
                     CAST(:teams AS text[]), CAST(:owners AS text[]), CAST(:priorities AS text[]),
                     CAST(:versions AS bigint[]), CAST(:dues AS timestamptz[]), CAST(:gone AS boolean[]),
-                    CAST(:agreements AS text[]), CAST(:documents AS bytea[]))
-             AS t(lead, tenant, state, team, owner, priority, version, due_at, gone, agreement, document)
+                    CAST(:wakes AS timestamptz[]), CAST(:agreements AS text[]), CAST(:documents AS bytea[]))
+             AS t(lead, tenant, state, team, owner, priority, version, due_at, gone, wakes_at, agreement, document)
         WHERE leads.lead = t.lead
     """
     found = list(states.values())
@@ -84,6 +84,7 @@ async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: dat
         "versions": [lead.version for lead in found],
         "dues": [lead.next_due for lead in found],
         "gone": [bool(lead.gone) for lead in found],
+        "wakes": [lead.wakes_at for lead in found],
         "agreements": [lead.agreement if lead.clocks else "" for lead in found],
         "documents": [_encoder.encode(lead) for lead in found],
     }
@@ -226,7 +227,9 @@ async def count_by_state(conn: AsyncConnection) -> dict[str, int]:
 async def claim_due(
     conn: AsyncConnection, now: datetime, limit: int, *, without: Sequence[str] = ()
 ) -> dict[str, Lead | None]:
-    """Leads with a clock that is due, longest first, locked; what others hold is left to them (clocks_next).
+    """Leads with a clock that is due, longest first, then those whose pause is over; locked.
+
+    What others hold is left to them (clocks_next, leads_wakes).
 
     Never waits, so it cannot deadlock with those who lock in the order of keys. The document is
     read under the lock: a clock that another has just fired is not due in it. None: it cannot be read.
@@ -236,8 +239,19 @@ async def claim_due(
         WHERE c.next_at <= :now AND c.lead <> ALL(CAST(:without AS text[]))
         ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l SKIP LOCKED
     """
-    rows = await conn.execute(sa.text(sql), {"now": now, "limit": limit, "without": list(without)})
+    rows = (await conn.execute(sa.text(sql), {"now": now, "limit": limit, "without": list(without)})).all()
+    if len(rows) < limit:
+        rows = [*rows, *await _waking(conn, now, limit - len(rows), without=without)]
     return {row.lead: _readable(row.document) for row in rows}
+
+
+async def _waking(conn: AsyncConnection, now: datetime, limit: int, *, without: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    sql = """
+        SELECT lead, document FROM handoff.leads
+        WHERE wakes_at <= :now AND lead <> ALL(CAST(:without AS text[]))
+        ORDER BY wakes_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+    return (await conn.execute(sa.text(sql), {"now": now, "limit": limit, "without": list(without)})).all()
 
 
 def _readable(document: bytes) -> Lead | None:
@@ -279,10 +293,13 @@ async def claim_other_agreements(
 
 
 async def next_due(conn: AsyncConnection, *, without: Sequence[str] = ()) -> datetime | None:
-    """When the next clock has something to say: the first entry of clocks_next."""
+    """When the next clock has something to say, or a pause ends: the first of clocks_next and of leads_wakes."""
     sql = """
-        SELECT next_at FROM handoff.clocks
-        WHERE next_at IS NOT NULL AND lead <> ALL(CAST(:without AS text[])) ORDER BY next_at LIMIT 1
+        SELECT least(
+            (SELECT next_at FROM handoff.clocks
+             WHERE next_at IS NOT NULL AND lead <> ALL(CAST(:without AS text[])) ORDER BY next_at LIMIT 1),
+            (SELECT wakes_at FROM handoff.leads
+             WHERE wakes_at IS NOT NULL AND lead <> ALL(CAST(:without AS text[])) ORDER BY wakes_at LIMIT 1))
     """
     found: datetime | None = await conn.scalar(sa.text(sql), {"without": list(without)})
     return found

@@ -13,7 +13,10 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.handoff import store, ticking
-from shared.events import LeadScored, identity
+from services.handoff.domain import commands
+from services.handoff.domain.commands import Command
+from services.handoff.worker import decided
+from shared.events import LeadScored, Outcome, identity
 from tests.agreements import PLAIN, in_force, with_follow_up, with_parts
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, desk, name, other, uri
 
@@ -244,6 +247,22 @@ async def test_a_touch_ends_the_clock_s_row_and_starts_the_next(desk: Desk) -> N
     await desk.hears(call(1, NOW + URGENT))
     rows = await desk.rows("SELECT kind, outcome, next_at IS NULL AS ended FROM handoff.clocks ORDER BY started_at")
     assert rows == [("first_touch", "met", True), ("next_attempt", None, False)]
+
+
+async def test_a_pause_that_holds_no_clock_is_over_at_its_time(desk: Desk) -> None:
+    await desk.hears(demo(1), call(1, NOW, outcome=Outcome.CONNECTED))
+    pause = decided(commands.pause("away", NOW + HOUR))
+    asked = Command(id=identity("pause"), person="ana")
+    await desk.work.command(name(1), lambda lead, facts: pause(lead, asked, facts), tenant=TENANT, command_id=asked.id)
+    assert await desk.ticking._next_due() == NOW + HOUR
+    assert await everything(desk) == 0
+    desk.clock.advance(HOUR)
+    assert await everything(desk) == 1
+    async with desk.engine.connect() as conn:
+        lead = await store.find(conn, name(1))
+    assert lead is not None
+    assert lead.pause is None
+    assert await desk.ticking._next_due() is None
 
 
 async def test_the_task_sleeps_until_the_next_clock_and_fires_it(desk: Desk) -> None:

@@ -45,7 +45,7 @@ def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool 
     allowed = _allowed(draft, kind, n, hurried=hurried)
     if allowed is None:
         return
-    due_at = draft.calendar.add(at, allowed)
+    due_at, stood_s = _due(draft, at, allowed)
     clock = Clock(
         id=_own_id(lead),
         kind=kind,
@@ -53,9 +53,26 @@ def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool 
         started_at=at,
         due_at=due_at,
         allowed_s=allowed.total_seconds(),
+        paused_s=stood_s,
         hurried=hurried,
     )
     begin(draft, _warned_of(draft, clock, since=at, shares=draft.agreement.follow_up.warn_at))
+
+
+def _due(draft: Draft, at: datetime, allowed: timedelta) -> tuple[datetime, float]:
+    """When a clock that starts at `at` is due, and for how long it stood still in pauses that are over.
+
+    What starts it may be logged late: then pauses lie behind us that it would have stood still in.
+    """
+    calendar = draft.calendar
+    due_at, stood_s = calendar.add(at, allowed), 0.0
+    for pause in draft.lead.stood:
+        if pause.until and at < pause.until and pause.at < due_at:
+            since = max(at, pause.at)
+            left = calendar.between(since, due_at)
+            stood_s += calendar.between(since, pause.until).total_seconds()
+            due_at = calendar.add(pause.until, left)
+    return due_at, stood_s
 
 
 def adopt(draft: Draft, clock: Clock) -> None:
@@ -236,8 +253,9 @@ def _hold(draft: Draft, clock: Clock, at: datetime) -> None:
 
 
 def resume(draft: Draft, at: datetime) -> None:
-    """Every clock of the lead goes on with what it had left."""
-    draft.change(pause=None)
+    """The pause is over, and every clock of the lead goes on with what it had left."""
+    if pause := draft.lead.pause:
+        draft.change(pause=None, stood=(*draft.lead.stood, replace(pause, until=at)))
     for clock in draft.lead.clocks:
         if clock.pause:
             _go_on(draft, clock, clock.pause, at)

@@ -121,7 +121,8 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One lead. `version` is the number of the last message about it; `episode` counts its hand-offs.
 
     Of its episode: `trigger` and `fit_grade` as of the hand-off, `owners` everybody who had it,
-    `turn` how often it changed hands, `breaches` those that are settled. `agreement` is the version
+    `turn` how often it changed hands, `breaches` those that are settled, `stood` the pauses that are
+    over, each `until` it really ended. `agreement` is the version
     by which the open clocks were last set.
     """
 
@@ -140,6 +141,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     handed_off_at: datetime | None = None
     assigned_at: datetime | None = None
     pause: Pause | None = None
+    stood: tuple[Pause, ...] = ()
     ended_at: datetime | None = None
     cool_down_until: datetime | None = None
     replied: bool = False
@@ -166,6 +168,11 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def waits(self) -> bool:
         """It wrote or asked, and nobody has answered since."""
         return self.asked_at is not None and all(attempt.at < self.asked_at for attempt in self.attempts)
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """When its pause ends by itself, unless a clock that it holds tells so."""
+        return self.pause.until if self.pause and not any(clock.pause for clock in self.clocks) else None
 
     @property
     def next_due(self) -> datetime | None:

@@ -58,9 +58,10 @@ def lapse(draft: Draft, until: datetime, *, inclusive: bool = True) -> list[date
         draft.cause, draft.actor = clock.id, SYSTEM  # time did it, whoever made us look
         _say(draft, clock, moment)
     draft.cause, draft.actor = behind
-    held = draft.lead.pause
-    if held and held.until and held.until <= until:
-        draft.change(pause=None)  # it held no clock that would have told
+    wakes_at = draft.lead.wakes_at
+    if wakes_at and wakes_at <= until:
+        clocks.resume(draft, wakes_at)
+        moments.append(wakes_at)
     return moments
 
 

@@ -227,6 +227,7 @@ def hand_over(draft: Draft, handing: Handing, now: datetime, *, cause: Cause = C
         unfit=False,
         attempts=(),
         breaches=(),
+        stood=(),
     )
     draft.tell(
         LeadHandedOff,

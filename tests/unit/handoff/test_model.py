@@ -238,6 +238,7 @@ class Model:
     unfit: bool = False
     gone: bool = False
     pause: tuple[datetime, datetime | None] | None = None
+    pauses: list[tuple[datetime, datetime]] = field(default_factory=list)  # of this episode, those that are over
     touches: list[datetime] = field(default_factory=list)
     acts: set[str] = field(default_factory=set)
     deals: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -294,7 +295,7 @@ class Model:
         assert not self.open(), "an episode begins with nothing left over"
         self.handed_off, self.ended, self.cool_down, self.unfit = message.at, None, None, False
         self.replied, self.touches, self.acts, self.priority = False, [], set(), message.priority
-        self.asked = None
+        self.asked, self.pauses = None, []
         self.owner = message.owner
         self.this_episode, self.hurried = set(), set()
 
@@ -376,6 +377,11 @@ class Model:
     def leave(self) -> None:
         self.gone, self.state, self.pause, self.handed_off = True, State.MARKETING, None, None
 
+    def no_longer_paused(self, at: datetime) -> None:
+        if self.pause:
+            self.pauses.append((self.pause[0], at))
+        self.pause = None
+
     def is_paused(self, now: datetime) -> bool:
         return self.pause is not None and (self.pause[1] is None or self.pause[1] > now)
 
@@ -428,7 +434,13 @@ class Model:
         assert kind is not WAIT or not self.waits, "who asked is not waited for"
         clock.given = self._gives(clock, terms)
         assert clock.given, "what is not promised has no clock"
-        assert message.due_at == terms.after(at, clock.given)
+        clock.due = terms.after(at, clock.given)
+        for since, until in self.pauses:
+            if at < until and since < clock.due:  # it would have stood still, had it been known of
+                left = terms.between(max(at, since), clock.due)
+                clock.stood += terms.between(max(at, since), until)
+                clock.due = terms.after(until, left)
+        assert message.due_at == clock.due
         self._warn_from(clock, terms, at, terms.shares)
         return clock
 
@@ -499,7 +511,7 @@ class Model:
         clock.stood += terms.between(clock.paused, message.at)
         clock.due, clock.paused, clock.until = message.due_at, None, None
         self._warn_from(clock, terms, message.at, [share for _, share in clock.warnings])
-        self.pause = None
+        self.no_longer_paused(message.at)
 
     def moved(self, clock: Running, message: ClockMoved, terms: Terms, now: datetime) -> None:
         assert clock.runs
@@ -839,7 +851,7 @@ class Lives(RuleBasedStateMachine):
         model = self.models[which]
 
         def noted() -> None:
-            model.pause = None
+            model.no_longer_paused(self.now)
 
         self._command(which, "resume", Story.resume, after=noted)
 
@@ -903,6 +915,8 @@ class Lives(RuleBasedStateMachine):
             if model.behind:
                 model.set_anew(self.terms, stood)
             model.set_by = set_by
+        if model.pause and model.pause[1] and story.lead.pause is None and not model.is_paused(self.now):
+            model.no_longer_paused(model.pause[1])
         if after and not was_gone:
             after()
         kinds = [type(told) for told in story.told]
@@ -964,6 +978,7 @@ def inherit(survivor: Model, other: Model) -> None:
     if other.state in FURTHER:
         survivor.state, survivor.owner, survivor.priority = other.state, other.owner, other.priority
         survivor.handed_off, survivor.replied, survivor.pause = other.handed_off, other.replied, other.pause
+        survivor.asked, survivor.pauses = other.asked, [*other.pauses]
         survivor.touches, survivor.acts, survivor.hurried = [*other.touches], {*other.acts}, {*other.hurried}
         survivor.episode, survivor.ended, survivor.cool_down, survivor.unfit = survivor.episode + 1, None, None, False
         survivor.this_episode, survivor.set_by = set(), other.set_by

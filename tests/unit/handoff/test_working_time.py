@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.handoff.domain.machine import Impossible
+from services.handoff.worker import due
 from shared.agreement import Agreement
 from shared.agreement.handoff import Handoff
 from shared.errors import Refused
@@ -430,6 +431,28 @@ def test_a_pause_with_nothing_to_hold_ends_at_its_time_too() -> None:
     assert story.lead.pause is None
     assert open_clock(story, NEXT).due_at == tuesday(10)
     assert story.after(MINUTE).clocks_fire().told == []
+
+
+def test_the_end_of_a_pause_is_a_due_moment_of_the_lead_though_no_clock_stands_still() -> None:
+    story = handed_off().activity(Outcome.CONNECTED).pause("away", monday(15))
+    assert (story.lead.clocks, story.lead.wakes_at) == ((), monday(15))
+    _, moments = due(story.lead, story.at(monday(16)).facts())
+    assert moments == [monday(15)]
+    assert story.clocks_fire().lead.pause is None
+    assert story.lead.wakes_at is None
+
+
+def test_an_attempt_made_in_a_pause_that_is_over_and_logged_late_starts_a_clock_that_stood_still_in_it() -> None:
+    story = handed_off().at(monday(11)).pause("away", monday(15)).at(monday(16)).clocks_fire().activity(at=monday(12))
+    assert one(story, ClockMet, FIRST).at == monday(12)
+    assert (open_clock(story, NEXT).due_at, open_clock(story, NEXT).paused_s) == (tuesday(9), 3 * 3600)
+    assert not story.heard(ClockBreached)
+
+
+def test_nor_does_a_pause_count_that_came_between_the_attempt_and_its_logging() -> None:
+    story = handed_off().at(monday(11)).pause().at(monday(15)).resume().at(monday(16)).activity(at=monday(10))
+    assert open_clock(story, NEXT).due_at == monday(18)
+    assert open_clock(agreed_anew(story, first_touch="5h"), NEXT).due_at == monday(18)
 
 
 def test_a_clock_that_an_escalation_starts_after_the_pause_s_end_runs() -> None:
