@@ -250,7 +250,8 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
 
     `version` counts this lead's scores from 1 without holes. `forms` are the latest submissions,
     oldest first, so that hand-off judges a bottom-of-funnel conversion together with the fit.
-    `profile` holds the properties that routing and the information for Sales need. PERSONAL: profile.
+    `profile` holds the properties that routing and the information for Sales need. `seen_at` is when
+    the newest fact that it knows of happened. PERSONAL: profile.
     """
 
     version: int
@@ -265,6 +266,7 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     interest_reasons: tuple[Reason, ...] = ()
     forms: tuple[Submission, ...] = ()
     profile: dict[str, str] = {}
+    seen_at: datetime | None = None
     agreement: str  # the version it was judged by
     cause: str  # the id of the message that changed it
 
@@ -413,7 +415,12 @@ class ClockMet(ClockMessage, frozen=True, kw_only=True):
 
 
 class ClockBreached(ClockMessage, frozen=True, kw_only=True):
-    """Ended: `due_at` passed. What it waited for is overdue until ClockSettled."""
+    """Ended: `due_at` passed. What it waited for is overdue until ClockSettled.
+
+    `told_as`: the clock of a lead that was merged into this one; the breach was told under it, and counts there.
+    """
+
+    told_as: str = ""
 
 
 class ClockCancelled(ClockMessage, frozen=True, kw_only=True):
@@ -461,6 +468,12 @@ class NurtureStarted(HandoffMessage, frozen=True, kw_only=True):
     workflow: str
 
 
+class LeadReadmitted(HandoffMessage, frozen=True, kw_only=True):
+    """Back with Marketing: a newer score no longer gives the `reason` for which an earlier one disqualified it."""
+
+    reason: str = ""
+
+
 class LeadQualified(HandoffMessage, frozen=True, kw_only=True):
     """Sales says it is an SQL."""
 
@@ -472,7 +485,7 @@ class LeadDisqualified(HandoffMessage, frozen=True, kw_only=True):
 
 
 class OpportunityOpened(HandoffMessage, frozen=True, kw_only=True):
-    """A deal of this lead reached an opportunity stage."""
+    """A deal of this lead reached an opportunity stage, or is open again."""
 
     deal: str
 
@@ -491,7 +504,7 @@ class DealLost(HandoffMessage, frozen=True, kw_only=True):
 
 
 class LeadErased(HandoffMessage, frozen=True, kw_only=True):
-    """The lead was forgotten on the CRM's word; nothing more follows under this version line."""
+    """The lead was forgotten on the CRM's word. Restored after a deletion it begins anew, and its versions go on."""
 
 
 # --- dead.letters: what could not be used, whole. Written by all. ---
@@ -546,6 +559,7 @@ HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadEscalated,
     LeadReturned,
     NurtureStarted,
+    LeadReadmitted,
     LeadQualified,
     LeadDisqualified,
     OpportunityOpened,

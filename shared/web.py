@@ -184,7 +184,7 @@ class Problem(Exception):
         )
 
 
-STATUS_OF: Final = {"unknown": 404, "impossible": 409, "stale": 412}
+STATUS_OF: Final = {"unknown": 404, "impossible": 409, "stale": 412, "unreadable": 500}
 
 
 def problem_of(error: LeadpactError) -> Problem:

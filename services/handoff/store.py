@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.handoff.domain.lead import Clock, Lead
 from services.handoff.domain.notices import Notice
+from shared.errors import Refused
 from shared.events import (
     ClockBreached,
     ClockCancelled,
@@ -40,12 +41,20 @@ async def load(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, Lead]:
 
     The two topics of one lead may be read by two instances: without a row to wait at, both would
     begin the lead anew. Rows are made before any is locked, both in the order of the keys, so that
-    two who do this never wait for each other.
+    two who do this never wait for each other. Raises Refused (`unreadable`).
     """
     await _make_rows(conn, leads)
     sql = "SELECT lead, document FROM handoff.leads WHERE lead = ANY(CAST(:leads AS text[])) ORDER BY lead FOR UPDATE"
     rows = await conn.execute(sa.text(sql), {"leads": list(leads)})
-    return {row.lead: _decoder.decode(row.document) for row in rows if row.document is not None}
+    return {row.lead: _decoded(row.document) for row in rows if row.document is not None}
+
+
+def _decoded(document: bytes) -> Lead:
+    """Raises Refused (`unreadable`) for what another version wrote and this one does not understand."""
+    lead = _readable(document)
+    if lead is None:
+        raise Refused("unreadable", "another version of Leadpact wrote this lead, and this one cannot read it")
+    return lead
 
 
 async def _make_rows(conn: AsyncConnection, leads: Sequence[str]) -> None:
@@ -92,10 +101,13 @@ async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: dat
 
 
 async def find(conn: AsyncConnection, lead: str) -> Lead | None:
-    """One lead as it stands, unlocked (leads_pkey). None when it is not known or gone."""
+    """One lead as it stands, unlocked (leads_pkey). None when it is not known or gone.
+
+    Raises Refused (`unreadable`).
+    """
     sql = "SELECT document FROM handoff.leads WHERE lead = :lead AND NOT gone"
     document = await conn.scalar(sa.text(sql), {"lead": lead})
-    return _decoder.decode(document) if document is not None else None
+    return _decoded(document) if document is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)

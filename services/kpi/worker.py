@@ -114,6 +114,7 @@ IGNORED: Final[frozenset[type[Message]]] = frozenset(
         events.ClockWarned,
         events.NurtureStarted,
         events.LeadDisqualified,
+        events.LeadReadmitted,
         events.DealLost,
     }
 )

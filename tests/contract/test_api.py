@@ -370,6 +370,17 @@ async def test_a_lead_that_cannot_be_read_is_left_out_of_its_page_and_told_of_on
     assert len([record for record in caplog.records if record.getMessage() == "leads_unreadable"]) == 1
 
 
+@pytest.mark.parametrize("ask", ["GET", "POST"])
+async def test_a_lead_that_cannot_be_read_is_a_problem_that_says_so(
+    desk: Desk, api: httpx.AsyncClient, ask: str
+) -> None:
+    await desk.hears(demo(1))
+    await spoil(desk, 1)
+    answer = await (api.get(f"/leads/{name(1)}") if ask == "GET" else ordered(api, "accept"))
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (answer.json()["title"], "another version" in answer.json()["detail"]) == ("unreadable", True)
+
+
 async def test_a_page_is_found_by_an_index_and_not_sorted(desk: Desk) -> None:
     await fill(desk)
     for index, wanted in {

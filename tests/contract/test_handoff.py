@@ -8,7 +8,9 @@ from datetime import timezone
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+import sqlalchemy as sa
 
 from services.handoff.app import build
 from shared.events import ContactErased, ContactsMerged, identity
@@ -90,6 +92,18 @@ async def test_two_instances_that_hear_of_the_same_leads_at_once_leave_no_holes(
 async def test_a_new_lead_heard_of_by_two_instances_at_once_has_one_life(desk: Desk, other: Desk) -> None:
     await asyncio.gather(*(one.hears(demo(1, version=version)) for version, one in ((1, desk), (2, other))))
     assert (await desk.kinds(1)).count("LeadHandedOff") == 1
+
+
+async def test_a_record_about_a_lead_that_cannot_be_read_waits_in_dead_letters_and_holds_up_no_other(
+    desk: Desk,
+) -> None:
+    await desk.hears(demo(1))
+    async with desk.engine.begin() as conn:
+        await conn.execute(sa.text("UPDATE handoff.leads SET document = CAST('{}' AS bytea)"))
+    await desk.hears(demo(1, version=2), demo(2))
+    (letter,) = await desk.rows("SELECT value FROM handoff.outbox WHERE topic = 'dead.letters'")
+    assert msgspec.json.decode(letter.value)["reason"] == "unreadable"
+    assert "LeadHandedOff" in await desk.kinds(2)
 
 
 async def test_a_merge_ends_the_clocks_of_the_lead_that_is_no_more(desk: Desk) -> None:

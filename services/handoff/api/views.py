@@ -210,6 +210,7 @@ _SAID: Final = {
     409: "The command does not fit the lead's state; `possible` are those that do",
     412: "Somebody was faster: the lead has another version than If-Match says",
     422: "The request does not fit, or the agreement refuses what it asks for",
+    500: "what another version wrote cannot be read",
     503: "The database is away: try again after Retry-After",
 }
 
@@ -219,8 +220,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _SAID[status], "content": _PROBLEM} for status in statuses}
 
 
-READING: Final = problems(401, 404, 422, 503)
-COMMANDING: Final = problems(401, 403, 404, 409, 412, 422, 503)
+READING: Final = problems(401, 404, 422, 500, 503)
+COMMANDING: Final = problems(401, 403, 404, 409, 412, 422, 500, 503)
 MANY: Final = problems(401, 403, 422, 503)
 
 

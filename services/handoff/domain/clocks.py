@@ -76,8 +76,11 @@ def _due(draft: Draft, at: datetime, allowed: timedelta) -> tuple[datetime, floa
 
 
 def adopt(draft: Draft, clock: Clock) -> None:
-    """Go on with the clock of another lead as this one's own, due when it was. What was warned of was told."""
-    begin(draft, replace(clock, id=_own_id(draft.lead), overdue=False, escalations=(), pause=None))
+    """Go on with the clock of another lead as this one's own, due when it was. What was told is not told again."""
+    own = replace(clock, id=_own_id(draft.lead), pause=None)
+    begin(draft, own)
+    if own.overdue:
+        tell(draft, ClockBreached, own, at=own.due_at, told_as=clock.id)
 
 
 def _own_id(lead: Lead) -> str:
@@ -90,7 +93,7 @@ def begin(draft: Draft, clock: Clock) -> None:
     draft.change(clocks=(*draft.lead.clocks, clock), agreement=draft.agreement.version)
     tell(draft, ClockStarted, clock, at=clock.started_at)
     held = draft.lead.pause
-    if held and held.at < clock.due_at and (held.until is None or clock.started_at < held.until):
+    if held and not clock.overdue and held.at < clock.due_at and (held.until is None or clock.started_at < held.until):
         _hold(draft, clock, max(clock.started_at, held.at))
 
 

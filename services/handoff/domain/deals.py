@@ -51,9 +51,10 @@ def _keep(draft: Draft, message: DealChanged, deal: Deal) -> None:
 
 def _opened(draft: Draft, message: DealChanged, deal: Deal, at: datetime) -> None:
     _keep(draft, message, replace(deal, opened=True, closed=""))
+    before = draft.lead.state
     draft.move(Cause.DEAL_OPENED)
     clocks.end_all(draft, _in_episode(draft, at), "opportunity")
-    if not deal.opened:
+    if not deal.opened or deal.closed or draft.lead.state is not before:
         draft.tell(OpportunityOpened, at=at, deal=message.deal)
 
 

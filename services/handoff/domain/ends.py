@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from services.handoff.domain import clocks, passing
 from services.handoff.domain.draft import Draft, HandoffDecision
-from services.handoff.domain.lead import WITH_MARKETING, Lead
+from services.handoff.domain.lead import CHASED, WITH_MARKETING, Lead
 from shared.agreement import Agreement
 from shared.events import ContactErased, ContactsMerged, LeadAssigned, LeadErased, State
 
 MERGED: Final = "merged"
 ERASED: Final = "erased"
+DELETED: Final = "deleted"
 
 # Who is further along keeps the life of the merged lead.
 _FURTHER: Final = (
@@ -76,7 +77,7 @@ def _rest(survivor: Draft, others: list[Lead]) -> None:
 def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
     """Go on with `other`'s episode as the survivor's next; each clock stays due when it was.
 
-    What was overdue there is breached here once more: else nobody would owe it any longer.
+    What was overdue there is overdue here: else nobody would owe it any longer.
     """
     survivor.change(
         episode=survivor.lead.episode + 1,
@@ -107,14 +108,43 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
 
 
 def erased(lead: Lead, message: ContactErased, agreement: Agreement, now: datetime) -> HandoffDecision:
-    """Forget the lead, on a deletion as on a privacy deletion; its row stays as a tombstone without a person."""
-    if lead.gone == ERASED:
+    """Forget the lead, on a deletion as on a privacy deletion; its row stays as a tombstone without a person.
+
+    After a deletion the CRM may restore the contact: one that it tells of too late changes nothing.
+    """
+    why = ERASED if message.privacy else DELETED
+    restored = lead.score is not None and lead.score.seen_at is not None and lead.score.seen_at > message.at
+    if lead.gone == ERASED or (why == DELETED and (lead.gone or restored)):
         return HandoffDecision(state=lead)
     draft = Draft(lead=lead, agreement=agreement, cause=message.id)
-    clocks.cancel_all(draft, now, ERASED)
-    draft.change(**_forgotten(ERASED))
-    draft.tell(LeadErased, at=now)
+    clocks.cancel_all(draft, now, why)
+    draft.change(**_spent(lead, now), **_forgotten(why), gone_at=message.at)
+    if not lead.gone:
+        draft.tell(LeadErased, at=now)
     return draft.decision()
+
+
+def _spent(lead: Lead, now: datetime) -> dict[str, object]:
+    """Who comes back is handed over again for what it asked, if Sales had not come to an end with that."""
+    if lead.state in WITH_MARKETING:
+        return {}
+    return {"ended_at": None if lead.state in CHASED else now, "cool_down_until": None}
+
+
+def is_back(lead: Lead, seen_at: datetime | None) -> bool:
+    """Whether the CRM restored a lead that it had deleted: something happened to it since."""
+    return lead.gone == DELETED and lead.gone_at is not None and seen_at is not None and seen_at > lead.gone_at
+
+
+def begun_anew(lead: Lead) -> Lead:
+    """As if it had never been with Sales; its numbers go on, and so does a cool-down."""
+    return Lead(
+        lead=lead.lead,
+        version=lead.version,
+        episode=lead.episode,
+        ended_at=lead.ended_at,
+        cool_down_until=lead.cool_down_until,
+    )
 
 
 def _forgotten(why: str) -> dict[str, object]:

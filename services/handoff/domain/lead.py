@@ -25,6 +25,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     interest_level: str
     journey: str
     disqualified: str = ""
+    seen_at: datetime | None = None  # when the newest fact happened that it knows of
     forms: tuple[Submission, ...] = ()
     profile: Mapping[str, str] = msgspec.field(default_factory=dict)
 
@@ -153,7 +154,8 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     agreement: str = ""
     deals: Mapping[str, Deal] = msgspec.field(default_factory=dict)
     score: Score | None = None
-    gone: str = ""  # why there is nothing more to it: erased, merged
+    gone: str = ""  # why there is nothing more to it: deleted, erased, merged
+    gone_at: datetime | None = None  # when it was deleted
 
     @property
     def tenant(self) -> str:

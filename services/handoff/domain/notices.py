@@ -76,6 +76,8 @@ def notices(messages: Sequence[HandoffMessage], lead: Lead, agreement: Agreement
 
 def _word(message: HandoffMessage) -> str | None:
     """What the agreement calls it; a lead that changes hands within an episode is reassigned."""
+    if isinstance(message, ClockBreached) and message.told_as:
+        return None  # whoever was to be told was, when the lead had another name
     if isinstance(message, LeadAssigned) and message.reason:
         return REASSIGNED
     return WORDS.get(type(message))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.handoff.domain import assigning, cadence, clocks, passing, routing
+from services.handoff.domain import assigning, cadence, clocks, ends, passing, routing
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, WITH_SALES, Lead, Score
 from services.handoff.domain.machine import Cause, allows
@@ -27,6 +27,7 @@ from shared.events import (
     LeadAssigned,
     LeadDisqualified,
     LeadHandedOff,
+    LeadReadmitted,
     LeadScored,
     PriorityRaised,
     Reason,
@@ -48,13 +49,15 @@ class Fired:
 
 def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime) -> HandoffDecision:
     """Keep the newest score, and hand the lead over when a trigger holds. A stale score changes nothing."""
+    if ends.is_back(lead, message.seen_at):
+        lead = ends.begun_anew(lead)
     if lead.gone or (lead.score is not None and message.version <= lead.score.version):
         return HandoffDecision(state=lead)
     draft = passing.begin(lead, agreement, message.id, now=now, until=min(message.at, now))
     former = draft.lead.score
     draft.change(score=_kept(message))
     if draft.lead.state in WITH_MARKETING:
-        _judge_fitness(draft, message, now)
+        _judge_fitness(draft, former, message, now)
         if fired := find(draft.lead, agreement, now, known=former.forms if former else None):
             hand_over(draft, _handing(fired, message), now)
     elif draft.lead.state in WITH_SALES:
@@ -115,12 +118,13 @@ def _kept(message: LeadScored) -> Score:
         interest_level=message.interest_level,
         journey=message.journey,
         disqualified=message.disqualified,
+        seen_at=message.seen_at,
         forms=message.forms,
         profile=message.profile,
     )
 
 
-def _judge_fitness(draft: Draft, message: LeadScored, now: datetime) -> None:
+def _judge_fitness(draft: Draft, former: Score | None, message: LeadScored, now: datetime) -> None:
     """A score disqualifies only who is with Marketing, and only until a newer one does not; Sales' own word stays."""
     if message.disqualified and allows(draft.lead.state, Cause.UNFIT):
         draft.move(Cause.UNFIT)
@@ -129,6 +133,7 @@ def _judge_fitness(draft: Draft, message: LeadScored, now: datetime) -> None:
     elif draft.lead.unfit and not message.disqualified and draft.lead.state is State.DISQUALIFIED:
         draft.move(Cause.FIT_AGAIN)
         draft.change(unfit=False)
+        draft.tell(LeadReadmitted, at=now, reason=former.disqualified if former else "")
 
 
 def subject(lead: Lead, score: Score, forms: Iterable[Submission] = ()) -> Subject:

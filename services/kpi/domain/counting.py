@@ -260,7 +260,10 @@ def _changed(state: LeadState, message: ClockMessage, **fields: Any) -> Counted:
 
 
 def clock_breached(state: LeadState, message: ClockBreached, terms: Terms) -> Counted:
-    """Ended, and overdue from now on; also when its start was never heard."""
+    """Ended, and overdue from now on; also when its start was never heard.
+
+    What was told of a lead that was merged into this one is counted there.
+    """
     before = state.clocks.get(message.clock_id)
     after = RunningClock(
         clock=str(message.clock),
@@ -269,8 +272,8 @@ def clock_breached(state: LeadState, message: ClockBreached, terms: Terms) -> Co
         due_at=message.due_at,
         overdue=True,
     )
-    ended: Tally = (CLOCKS_ENDED, (*after.labels, BREACHED), 1.0)
-    return Counted(state=_with(state, message.clock_id, after), tallies=(ended, *_gauges(before, after)))
+    ended: Iterable[Tally] = () if message.told_as else ((CLOCKS_ENDED, (*after.labels, BREACHED), 1.0),)
+    return Counted(state=_with(state, message.clock_id, after), tallies=(*ended, *_gauges(before, after)))
 
 
 def clock_settled(state: LeadState, message: ClockSettled, terms: Terms) -> Counted:

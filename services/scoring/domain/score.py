@@ -104,6 +104,7 @@ class Scorer:
                 Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC)) for act in lead.forms[-TOLD_FORMS:]
             ),
             profile=profile,
+            seen_at=None if lead.last_seen is None else datetime.fromtimestamp(lead.last_seen, UTC),
             agreement=self.version,
             cause=cause.id,
         )

@@ -78,6 +78,7 @@ class Story:
             "journey": "consideration",
             "forms": tuple(self.forms),
             "profile": {"email": "ada@example.test", "country": "US"},
+            "seen_at": self.now,
         }
         message = LeadScored(
             **{**self._about("score"), **said, "version": self._score, "agreement": "x", "cause": "y"} | more
@@ -117,6 +118,11 @@ class Story:
 
     def erased(self) -> Story:
         return self._decide(ends.erased, ContactErased(**self._about("erased"), privacy=True))
+
+    def deleted(self, *, at: datetime | None = None) -> Story:
+        return self._decide(
+            ends.erased, ContactErased(**{**self._about("deleted"), "at": at or self.now}, privacy=False)
+        )
 
     def merged_with(self, other: Story) -> Story:
         message = ContactsMerged(**self._about("merged"), merged=(other.lead.lead,))

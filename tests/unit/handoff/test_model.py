@@ -205,6 +205,7 @@ class Running:
     ended: str = ""
     open: bool = True
     corrected: bool = False
+    was_breached: bool = False  # of a lead that is merged into this one
     stood: float = 0.0
     paused: datetime | None = None
     until: datetime | None = None
@@ -237,6 +238,7 @@ class Model:
     known: set[datetime] = field(default_factory=set)  # the forms that a score has told of
     unfit: bool = False
     gone: bool = False
+    deleted: datetime | None = None
     pause: tuple[datetime, datetime | None] | None = None
     pauses: list[tuple[datetime, datetime]] = field(default_factory=list)  # of this episode, those that are over
     touches: list[datetime] = field(default_factory=list)
@@ -377,6 +379,9 @@ class Model:
     def leave(self) -> None:
         self.gone, self.state, self.pause, self.handed_off = True, State.MARKETING, None, None
 
+    def comes_back(self) -> None:
+        self.gone, self.deleted, self.known, self.touches, self.clocks = False, None, set(), [], {}
+
     def no_longer_paused(self, at: datetime) -> None:
         if self.pause:
             self.pauses.append((self.pause[0], at))
@@ -459,6 +464,10 @@ class Model:
 
     def breached(self, clock: Running, message: ClockBreached, terms: Terms, now: datetime) -> None:
         assert clock.runs, "a clock ends once, and not while it stands still"
+        assert bool(message.told_as) is clock.was_breached, "a breach is told once, of whoever it is"
+        if message.told_as:
+            clock.ended = "breached"
+            return
         assert message.at == clock.due, "a breach is at the due time, whenever it was noticed"
         assert clock.kind is not WAIT
         assert not (clock.kind is ACCEPT and terms.silence == "accept" and self.state is State.HANDED_OFF)
@@ -705,6 +714,8 @@ class Lives(RuleBasedStateMachine):
         out = "competitor" if unfit else ""
         if asks:
             story.forms.append(Submission(form=DEMO, at=at))
+        if model.deleted and self.now > model.deleted:
+            model.comes_back()
         if model.unfit and not out and model.state is State.DISQUALIFIED:
             model.state, model.unfit = State.MARKETING, False
         rests, before = model.state in (State.MARKETING, State.RETURNED, State.LOST) and not model.gone, model.episode
@@ -728,7 +739,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(which=LEADS)
     def an_old_score_comes_again(self, which: int) -> None:
-        self._do(which, lambda it: it.scored(version=it._score, grade="A1"), quiet=True) if self.stories[
+        self._do(which, lambda it: it.scored(version=it._score, grade="A1", seen_at=START), quiet=True) if self.stories[
             which
         ]._score else None
 
@@ -812,10 +823,20 @@ class Lives(RuleBasedStateMachine):
         survivor.check(story, self.terms)
         assert not survivor.adopted, "every clock is taken along"
 
+    @rule(which=LEADS)
+    def deleted(self, which: int) -> None:
+        model = self.models[which]
+        if not model.gone:
+            if model.state not in WITH_MARKETING:
+                model.ended, model.cool_down = None if model.state in CHASED else self.now, None
+            self._do(which, Story.deleted)
+            model.deleted = self.now
+
     @rule(which=LEADS, luck=st.integers(0, 5))
     def erased(self, which: int, luck: int) -> None:
         if not luck:
             self._do(which, Story.erased)
+            self.models[which].deleted = None
 
     # --- what people do ---
 
@@ -990,7 +1011,7 @@ def inherit(survivor: Model, other: Model) -> None:
 
 
 def anew(clock: Running) -> Running:
-    clock.ended, clock.steps, clock.paused, clock.until = "", [], None, None
+    clock.was_breached, clock.ended, clock.paused, clock.until = bool(clock.ended), "", None, None
     return clock
 
 

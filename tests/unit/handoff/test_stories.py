@@ -13,6 +13,7 @@ from shared.events import (
     AttemptRecorded,
     ClockBreached,
     ClockCancelled,
+    ClockCorrected,
     ClockKind,
     ClockMet,
     ClockSettled,
@@ -24,6 +25,7 @@ from shared.events import (
     LeadDisqualified,
     LeadErased,
     LeadHandedOff,
+    LeadReadmitted,
     LeadReplied,
     LeadReturned,
     NurtureStarted,
@@ -111,6 +113,12 @@ def test_a_disqualified_score_is_never_handed_off() -> None:
 def test_a_newer_score_without_the_ground_lets_the_lead_in_again() -> None:
     story = Story().asks_for_a_demo(disqualified="competitor").after(HOUR).scored()
     assert story.lead.state is State.HANDED_OFF
+
+
+def test_that_it_is_let_in_again_is_told_with_what_it_was_kept_out_for() -> None:
+    story = Story().asks_for_a_demo(disqualified="competitor").after(HOUR).scored(grade="D4", fit_grade="D")
+    assert (story.only(LeadReadmitted).reason, story.only(LeadReadmitted).actor) == ("competitor", "system")
+    assert story.lead.state is State.MARKETING
 
 
 def test_a_score_does_not_overrule_sales_while_they_follow_up() -> None:
@@ -352,6 +360,16 @@ def test_the_lead_is_lost_with_its_last_open_deal() -> None:
     assert story.deal("closedlost", deal="deal:2").lead.state is State.LOST
 
 
+@pytest.mark.parametrize("before", ["lost", "returned"])
+def test_a_deal_that_is_open_again_is_told_as_an_opportunity(before: str) -> None:
+    story = tried(1).deal("qualifiedtobuy")
+    story = story.deal("closedlost") if before == "lost" else story.send_back("not_now")
+    story.after(HOUR).deal("presentationscheduled")
+    assert story.kinds[-1] == "OpportunityOpened"
+    assert story.lead.state is State.OPPORTUNITY
+    assert story.after(HOUR).deal("presentationscheduled").told == []
+
+
 # --- leads that become one, or none ---
 
 
@@ -390,9 +408,69 @@ def test_a_lead_that_was_overdue_when_it_was_merged_away_stays_owed() -> None:
     assert other.only(ClockBreached)
     survivor.at(other.now).merged_with(other).clocks_fire()
     assert survivor.lead.next_due == START + URGENT
-    assert survivor.only(ClockBreached).at == START + URGENT
+    assert survivor.lead.clocks[0].overdue
     assert survivor.heard(ClockWarned) == []
     assert every_version_once(survivor)
+
+
+def test_a_breach_that_a_merge_takes_along_is_told_as_the_one_that_it_was() -> None:
+    survivor, other = Story(900).scored(), handed_off(902).after(HOUR).clocks_fire()
+    survivor.at(other.now).merged_with(other)
+    breach = survivor.only(ClockBreached)
+    assert (breach.at, breach.told_as) == (START + URGENT, other.only(ClockBreached).clock_id)
+    assert other.only(ClockBreached).told_as == ""
+    assert [notice.kind for notice in survivor.notices].count("ClockBreached") == 0
+    assert survivor.after(DAY).clocks_fire().told == []
+
+
+def test_a_touch_in_time_takes_it_back_after_the_merge_too() -> None:
+    survivor, other = Story(900).scored(), handed_off(902).after(HOUR).clocks_fire()
+    survivor.at(other.now).merged_with(other).activity(at=START + URGENT)
+    assert survivor.only(ClockCorrected).clock_id == survivor.only(ClockBreached).clock_id
+
+
+def test_a_contact_that_is_restored_after_a_deletion_begins_anew() -> None:
+    story = tried(2).deleted()
+    assert story.only(LeadErased)
+    assert (story.lead.score, story.lead.attempts, story.lead.clocks) == (None, (), ())
+    story.after(DAY).scored()
+    assert story.last(LeadHandedOff).episode == 2
+    assert story.lead.attempts == ()
+    assert every_version_once(story)
+
+
+def test_a_score_of_before_the_deletion_brings_nobody_back() -> None:
+    story = tried(2).deleted()
+    before = story.now
+    assert story.after(DAY).asks_for_a_demo(seen_at=before).told == []
+
+
+def test_a_deletion_that_is_told_after_the_restoring_changes_nothing() -> None:
+    story = tried(2)
+    late = story.now
+    assert story.after(DAY).scored().deleted(at=late).told == []
+    assert story.lead.state is State.WORKING
+
+
+def test_what_a_restored_contact_asked_for_and_sales_had_dealt_with_is_not_asked_for_again() -> None:
+    story = tried(1).qualify().deleted().after(DAY).scored()
+    assert story.told == []
+    assert story.asks_for_a_demo().last(LeadHandedOff).episode == 2
+
+
+def test_the_cool_down_of_a_lead_outlives_a_deletion() -> None:
+    story = returned().deleted().after(DAY)
+    assert story.scored(grade="A1").told == []
+    assert story.after(EXHAUSTED.cool_down).scored(grade="A1").heard(LeadHandedOff)
+
+
+@pytest.mark.parametrize("ends", [("deleted", "erased"), ("erased", "deleted")])
+def test_a_privacy_deletion_is_for_good_in_whatever_order_the_two_are_told(ends: tuple[str, str]) -> None:
+    story = tried(1)
+    for end in ends:
+        getattr(story, end)()
+    assert story.only(LeadErased)
+    assert story.after(DAY).asks_for_a_demo().told == []
 
 
 def test_a_survivor_is_not_handed_off_for_what_the_merged_lead_was_already_chased_for() -> None:

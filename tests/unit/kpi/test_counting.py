@@ -301,6 +301,11 @@ def test_a_priority_raised_while_the_clock_stood_still_is_the_clock_s_from_when_
     assert now == {(CLOCKS_OPEN, URGENT): 1}
 
 
+def test_a_breach_that_a_merge_took_along_is_shown_as_overdue_and_not_counted_again() -> None:
+    _, now = told(clock(events.ClockStarted), clock(events.ClockBreached, told_as="c0"))
+    assert now == {(CLOCKS_OVERDUE, URGENT): 1.0}
+
+
 @pytest.mark.parametrize("kind", [events.ClockMoved, events.ClockPaused, events.ClockResumed])
 def test_a_breached_clock_stays_what_it_was_breached_as(kind: type[Any]) -> None:
     breached, _ = told(clock(events.ClockStarted), clock(events.ClockBreached))

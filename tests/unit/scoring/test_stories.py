@@ -272,6 +272,7 @@ def test_a_deleted_lead_is_silent_and_its_return_is_told_although_nothing_else_c
     story.after(DAY).has()
     assert [scored.version for scored in story.told] == [1, 2]
     assert story.told[1].grade == story.told[0].grade
+    assert [scored.seen_at for scored in story.told] == [story.now - 2 * DAY, story.now]
 
 
 def test_a_deletion_that_comes_after_what_happened_later_deletes_nothing() -> None:
