@@ -250,8 +250,9 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
 
     `version` counts this lead's scores from 1 without holes. `forms` are the latest submissions,
     oldest first, so that hand-off judges a bottom-of-funnel conversion together with the fit.
-    `profile` holds the properties that routing and the information for Sales need. `seen_at` is when
-    the newest fact that it knows of happened. PERSONAL: profile.
+    `profile` holds the properties that routing and the information for Sales need. `set_at` is when
+    those of it were set that say where the lead stands (`follow_up.in_the_crm`), `seen_at` when the
+    newest fact happened that it knows of. PERSONAL: profile.
     """
 
     version: int
@@ -266,6 +267,7 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     interest_reasons: tuple[Reason, ...] = ()
     forms: tuple[Submission, ...] = ()
     profile: dict[str, str] = {}
+    set_at: dict[str, datetime] = {}
     seen_at: datetime | None = None
     agreement: str  # the version it was judged by
     cause: str  # the id of the message that changed it
@@ -278,7 +280,8 @@ class HandoffMessage(LeadMessage, frozen=True, kw_only=True):
     """What all hand-off messages have.
 
     `version` is the lead's own number, from 1 without holes; `episode` counts its hand-offs.
-    `cause` is the id of the message or command behind it, `actor` who acted: system, crm:{owner}, or a person.
+    `cause` is the id of the message or command behind it, `actor` who acted: system, crm (somebody there),
+    crm:{owner}, lead, or a person.
     """
 
     version: int
@@ -485,13 +488,13 @@ class LeadDisqualified(HandoffMessage, frozen=True, kw_only=True):
 
 
 class OpportunityOpened(HandoffMessage, frozen=True, kw_only=True):
-    """A deal of this lead reached an opportunity stage, or is open again."""
+    """A deal of this lead reached an opportunity stage, or is open again. `deal` "": the lead's own stage says so."""
 
     deal: str
 
 
 class DealWon(HandoffMessage, frozen=True, kw_only=True):
-    """The lead is a customer."""
+    """The lead is a customer. `deal` "": the lead's own stage says so."""
 
     deal: str
     amount: str | None = None

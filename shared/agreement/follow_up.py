@@ -21,7 +21,21 @@ from shared.agreement.handoff import TEAM
 from shared.agreement.hours import KEY, WEEKDAYS, Hours, Placed, openings, placed
 from shared.agreement.hours import read as read_hours
 from shared.agreement.nurture import BY_JOURNEY
-from shared.agreement.values import DEFAULT, Duration, Name, Part, Share, Slug, Targets, Working, listed, working, wrong
+from shared.agreement.values import (
+    DEFAULT,
+    SLUG,
+    Duration,
+    Name,
+    Part,
+    PropertyName,
+    Share,
+    Slug,
+    Targets,
+    Working,
+    listed,
+    working,
+    wrong,
+)
 from shared.calendars import Calendar, Span
 from shared.events import Channel, ClockKind
 
@@ -74,6 +88,29 @@ class ReturnRule(Part):
     cool_down: Duration = timedelta(0)
 
 
+ALONE: Final = ("accepted", "qualified", "opportunity", "customer")
+WITH_REASON: Final = ("returned", "disqualified")
+
+
+def _meaning(value: Any) -> Any:
+    """{returned: not_now} is returned:not_now."""
+    said = ":".join(map(str, next(iter(value.items())))) if isinstance(value, Mapping) and len(value) == 1 else value
+    state, _, reason = said.partition(":") if isinstance(said, str) else ("", "", "")
+    if said in ALONE or (state in WITH_REASON and re.fullmatch(SLUG, reason)):
+        return said
+    words = ", ".join(ALONE)
+    raise wrong(f"must be one of {words}, or with a reason {{returned: not_now}} or {{disqualified: other}}")
+
+
+Meaning = Annotated[str, BeforeValidator(_meaning)]  # what a value in the CRM says of a lead: its state, and why
+
+
+def state_and_reason(meaning: str) -> tuple[str, str]:
+    """The state that it means, and the reason, "" where it needs none."""
+    state, _, reason = meaning.partition(":")
+    return state, reason
+
+
 def _since_breach(value: Any) -> Any:
     if isinstance(value, Span):
         return value
@@ -124,6 +161,7 @@ class FollowUp(Part):
     escalation: tuple[Escalation, ...] = ()
     return_when: tuple[ReturnRule, ...] = ()
     reasons: tuple[Slug, ...] = Field(min_length=1)
+    in_the_crm: dict[PropertyName, dict[Name, Meaning]] = {}
     pause_reasons: tuple[Slug, ...] = ("asked_to_wait", "away", "other")
 
     def allowed(self, kind: ClockKind, n: int, *, priority: str, fit_grade: str, team: str) -> Span | None:

@@ -105,7 +105,7 @@ class Agreement(Part):
         """The properties that hand-off and people need: for its conditions, as information, and to know who it is."""
         asked = [c.properties for path, c in self.conditions() if path[0] in ("handoff", "definitions")]
         told = [name for names in self.handoff.information.values() for name in names]
-        return BASIC_PROPERTIES.union(told, *asked)
+        return BASIC_PROPERTIES.union(told, self.follow_up.in_the_crm, *asked)
 
     @cached_property
     def contact_properties(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.agreement.conditions import Condition, Path
-from shared.agreement.follow_up import NOT_ACCEPTED
+from shared.agreement.follow_up import NOT_ACCEPTED, state_and_reason
 from shared.agreement.handoff import MANAGER, TEAM, Member
 from shared.agreement.hours import KEY
 from shared.agreement.model import Agreement
@@ -103,6 +103,12 @@ def _returns(agreement: Agreement) -> Iterator[tuple[Path, str]]:
             yield ("follow_up", "return_when", n, "reason"), _none_of(rule.reason, "reasons", reasons)
     if follow_up.if_not_accepted == "return" and NOT_ACCEPTED not in reasons:
         yield ("follow_up", "if_not_accepted"), f"return needs {NOT_ACCEPTED} among the reasons"
+    for name, meanings in follow_up.in_the_crm.items():
+        for value, meaning in meanings.items():
+            _, reason = state_and_reason(meaning)
+            if reason and reason not in reasons:
+                where: Path = ("follow_up", "in_the_crm", name, value)
+                yield where, _none_of(reason, "reasons", reasons)
     for n, fit_rule in enumerate(agreement.qualification.fit.rules):
         if fit_rule.disqualify and fit_rule.disqualify not in reasons:
             at: Path = ("qualification", "fit", "rules", n, "disqualify")

@@ -88,6 +88,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     portal_id: int
     occurred_at: int
+    app_id: Any = None  # these three only tell what we wrote ourselves: whatever they are, the event is good
+    change_source: Any = None
+    source_id: Any = None  # of an INTEGRATION the app that made the change
     subscription_type: str = ""
     event_type: str = ""  # what older documentation calls subscription_type
     event_id: int | None = None
@@ -103,6 +106,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     from_object_type_id: str = ""
     to_object_type_id: str = ""
     association_type: str = ""
+
+    @property
+    def is_own_write(self) -> bool:
+        """The app that is told made the change itself, through the API."""
+        by_an_app = self.change_source == "INTEGRATION" and self.app_id is not None
+        return by_an_app and str(self.source_id) == str(self.app_id)
 
 
 _pieces: Final = msgspec.json.Decoder(list[msgspec.Raw])

@@ -210,7 +210,7 @@ _SAID: Final = {
     409: "The command does not fit the lead's state; `possible` are those that do",
     412: "Somebody was faster: the lead has another version than If-Match says",
     422: "The request does not fit, or the agreement refuses what it asks for",
-    500: "what another version wrote cannot be read",
+    500: "Another version wrote the lead, and this one cannot read it",
     503: "The database is away: try again after Retry-After",
 }
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.handoff.domain import assigning, attempts, clocks, passing, returns, triggers
+from services.handoff.domain import assigning, attempts, clocks, passing, returns, taking, triggers
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import Attempt, Lead
 from services.handoff.domain.machine import Cause
 from shared.agreement import Agreement
 from shared.errors import Refused
-from shared.events import Channel, ClockKind, LeadAccepted, LeadQualified, Outcome, State
+from shared.events import Channel, Outcome
 
 SKEW: Final = timedelta(minutes=1)  # how much the clocks of others may be ahead
 
@@ -40,27 +40,6 @@ def _begin(
     return draft
 
 
-def accept(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
-    draft = _begin(lead, command, agreement, now, until=now)
-    draft.move(Cause.ACCEPT)
-    draft.tell(LeadAccepted, at=now)
-    for clock in clocks.running(draft.lead, ClockKind.ACCEPT):
-        clocks.touch(draft, clock, now)
-    return draft.decision()
-
-
-def qualify(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
-    """Sales says it is an SQL, which accepts it too."""
-    draft = _begin(lead, command, agreement, now, until=now)
-    waiting = draft.lead.state is State.HANDED_OFF
-    draft.move(Cause.QUALIFY)
-    if waiting:
-        draft.tell(LeadAccepted, at=now)
-    clocks.end_all(draft, now, "qualified")
-    draft.tell(LeadQualified, at=now)
-    return draft.decision()
-
-
 def resume(lead: Lead, command: Command, agreement: Agreement, now: datetime) -> HandoffDecision:
     draft = _begin(lead, command, agreement, now)
     draft.move(Cause.RESUME)
@@ -77,6 +56,10 @@ def _doing(do: Callable[[Draft, datetime], None], *, answers: bool = False) -> C
         return draft.decision()
 
     return handle
+
+
+accept: Final = _doing(taking.accepted, answers=True)
+qualify: Final = _doing(taking.qualified, answers=True)
 
 
 def reject(reason: str) -> Callable[..., HandoffDecision]:

@@ -25,6 +25,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     interest_level: str
     journey: str
     disqualified: str = ""
+    set_at: Mapping[str, datetime] = msgspec.field(default_factory=dict)  # when some of the profile were set
     seen_at: datetime | None = None  # when the newest fact happened that it knows of
     forms: tuple[Submission, ...] = ()
     profile: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -28,7 +28,9 @@ class Cause(StrEnum):
     NOT_ACCEPTED = "not_accepted"
     EXHAUSTED = "exhausted"
     UNFIT = "unfit"  # a score disqualifies it
-    FIT_AGAIN = "fit_again"  # a newer score no longer does
+    FIT_AGAIN = "fit_again"  # a newer score no longer does, or the CRM says otherwise of who was
+    CRM_QUALIFIED = "crm_qualified"  # said in the CRM of a lead that is with Marketing
+    CRM_DISQUALIFIED = "crm_disqualified"
     DEAL_OPENED = "deal_opened"
     DEAL_WON = "deal_won"
     DEAL_LOST = "deal_lost"
@@ -62,6 +64,8 @@ _WITH_MARKETING: Final = {
     Cause.TRIGGER: State.HANDED_OFF,
     Cause.HAND_OFF: State.HANDED_OFF,
     Cause.UNFIT: State.DISQUALIFIED,
+    Cause.CRM_QUALIFIED: State.QUALIFIED,
+    Cause.CRM_DISQUALIFIED: State.DISQUALIFIED,
 }
 
 MOVES: Final[Mapping[State, Mapping[Cause, State]]] = {
@@ -79,7 +83,7 @@ MOVES: Final[Mapping[State, Mapping[Cause, State]]] = {
     State.CUSTOMER: _DEALS | {Cause.DEAL_OPENED: State.CUSTOMER},
     State.LOST: _WITH_MARKETING,
     State.RETURNED: _WITH_MARKETING,
-    State.DISQUALIFIED: {**_DEALS, Cause.FIT_AGAIN: State.MARKETING},
+    State.DISQUALIFIED: {**_DEALS, Cause.FIT_AGAIN: State.MARKETING, Cause.CRM_DISQUALIFIED: State.DISQUALIFIED},
 }
 _STAYS_IN: Final[Mapping[State, frozenset[Cause]]] = {
     State.MARKETING: frozenset({Cause.NURTURE}),

@@ -115,10 +115,10 @@ def rejected(draft: Draft, at: datetime, reason: str) -> None:
     _nurture(draft, at, way.track)
 
 
-def disqualified(draft: Draft, at: datetime, reason: str) -> None:
+def disqualified(draft: Draft, at: datetime, reason: str, *, cause: Cause = Cause.DISQUALIFY) -> None:
     """Out for good, on Sales' word."""
     check_reason(draft.agreement.follow_up.reasons, reason)
-    draft.move(Cause.DISQUALIFY)
+    draft.move(cause)
     clocks.end_all(draft, at, "disqualified")
     end_episode(draft, at, timedelta(0))
     draft.change(unfit=False)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.handoff.domain import assigning, cadence, clocks, ends, passing, routing
+from services.handoff.domain import assigning, cadence, clocks, ends, in_crm, passing, routing
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, WITH_SALES, Lead, Score
 from services.handoff.domain.machine import Cause, allows
@@ -53,9 +53,13 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
         lead = ends.begun_anew(lead)
     if lead.gone or (lead.score is not None and message.version <= lead.score.version):
         return HandoffDecision(state=lead)
-    draft = passing.begin(lead, agreement, message.id, now=now, until=min(message.at, now))
-    former = draft.lead.score
-    draft.change(score=_kept(message))
+    former, score = lead.score, _kept(message)
+    said = in_crm.words(agreement, former, score)
+    until = min(message.at, now, *(at for at, _ in said))  # what was said in time is in time
+    draft = passing.begin(lead, agreement, message.id, now=now, until=until, inclusive=not said)
+    draft.change(score=score)
+    for at, meaning in said:
+        in_crm.follow(draft, meaning, min(at, now))
     if draft.lead.state in WITH_MARKETING:
         _judge_fitness(draft, former, message, now)
         if fired := find(draft.lead, agreement, now, known=former.forms if former else None):
@@ -118,6 +122,7 @@ def _kept(message: LeadScored) -> Score:
         interest_level=message.interest_level,
         journey=message.journey,
         disqualified=message.disqualified,
+        set_at=message.set_at,
         seen_at=message.seen_at,
         forms=message.forms,
         profile=message.profile,

@@ -212,7 +212,12 @@ def _changed(event: Event, what: str, *, created: bool = False) -> ContactChange
 
 
 def _property(event: Event) -> list[Message]:
-    """The property; of two names, also the form or the page that HubSpot tells by it."""
+    """The property; of two names, also the form or the page that HubSpot tells by it.
+
+    What Leadpact wrote itself tells it nothing, and must not come back as a person's word.
+    """
+    if event.is_own_write:
+        return []
     name, said = event.property_name or "", event.property_value
     value = None if said is None else str(said)
     lead, at, tenant = lead_of(event, event.object_id), moment(event.occurred_at), tenant_of(event)

@@ -39,6 +39,7 @@ class Scorer:
         self._fit = agreement.qualification.fit
         self._interest = Judge(agreement.qualification.interest)
         self._told = tuple(sorted(agreement.profile))
+        self._stands = tuple(sorted(agreement.follow_up.in_the_crm))
 
     def score(self, lead: Lead, now: datetime) -> Score:
         """What the lead is worth at `now`, by all that is known of it."""
@@ -69,6 +70,11 @@ class Scorer:
         known = lead.properties
         return {name: known[name].value for name in self._told if name in known and known[name].value}
 
+    def set_at(self, lead: Lead) -> dict[str, datetime]:
+        """When that was set which says where the lead stands."""
+        known = lead.properties
+        return {name: datetime.fromtimestamp(known[name].at, UTC) for name in self._stands if name in known}
+
     def _judge_interest(self, lead: Lead, now: datetime) -> InterestScore:
         return self._interest.judge(chain(lead.forms, lead.pages), now.timestamp())
 
@@ -80,7 +86,8 @@ class Scorer:
     def _digest(self, lead: Lead, score: Score, profile: dict[str, str]) -> str:
         forms = [(act.at, act.form) for act in lead.forms[-TOLD_FORMS:]]
         judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
-        return blake2b(repr((judged, forms, profile)).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        said = (judged, forms, profile, *(stands for stands in [self.set_at(lead)] if stands))
+        return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def _message(
         self, lead: Lead, score: Score, profile: dict[str, str], *, cause: LeadMessage, now: datetime, version: int
@@ -104,6 +111,7 @@ class Scorer:
                 Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC)) for act in lead.forms[-TOLD_FORMS:]
             ),
             profile=profile,
+            set_at=self.set_at(lead),
             seen_at=None if lead.last_seen is None else datetime.fromtimestamp(lead.last_seen, UTC),
             agreement=self.version,
             cause=cause.id,

@@ -86,6 +86,18 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "a duration that is a slip": (
         "wait_for_reply: 3d", "wait_for_reply: ^999999w", "follow_up.wait_for_reply", "must not be longer than 3660d",
     ),
+    "a word in the CRM without its reason": (
+        "UNQUALIFIED: {disqualified: other}", "UNQUALIFIED: ^disqualified",
+        "follow_up.in_the_crm.hs_lead_status.UNQUALIFIED", "with a reason",
+    ),
+    "a word in the CRM for a reason that is not agreed": (
+        "BAD_TIMING: {returned: not_now}", "BAD_TIMING: ^{returned: too_early}",
+        "follow_up.in_the_crm.hs_lead_status.BAD_TIMING", "too_early is none of the reasons",
+    ),
+    "a word in the CRM that no state is": (
+        "CONNECTED: accepted", "CONNECTED: ^reached", "follow_up.in_the_crm.hs_lead_status.CONNECTED",
+        "must be one of accepted, qualified",
+    ),
     "no time to answer": (
         "wait_for_reply: 3d", "wait_for_reply: ^0m", "follow_up.wait_for_reply", "must be longer than nothing",
     ),

@@ -47,6 +47,8 @@ class Story:
         self.told: list[HandoffMessage] = []
         self.notices: list[Any] = []
         self.forms: list[Submission] = []
+        self.said: dict[str, str] = {}
+        self.set_at: dict[str, datetime] = {}
         self._numbers = count(1)
         self._score = 0
 
@@ -77,13 +79,20 @@ class Story:
             "grade": "B3",
             "journey": "consideration",
             "forms": tuple(self.forms),
-            "profile": {"email": "ada@example.test", "country": "US"},
+            "profile": {"email": "ada@example.test", "country": "US", **self.said},
+            "set_at": dict(self.set_at),
             "seen_at": self.now,
         }
         message = LeadScored(
             **{**self._about("score"), **said, "version": self._score, "agreement": "x", "cause": "y"} | more
         )
         return self._decide(triggers.scored, message)
+
+    def set_in_crm(self, name: str, value: str, *, at: datetime | None = None, **more: Any) -> Story:
+        """A person sets a property of the contact; the score tells."""
+        self.set_at = {**self.set_at, name: at or self.now}
+        self.said = {**self.said, name: value}
+        return self.scored(**more)
 
     def asks_for_a_demo(self, **more: Any) -> Story:
         return self.scored(form=DEMO, **more)

@@ -47,6 +47,7 @@ from shared.events import (
     LeadEscalated,
     LeadHandedOff,
     LeadQualified,
+    LeadReadmitted,
     LeadRejected,
     LeadReplied,
     LeadReturned,
@@ -164,6 +165,7 @@ AGREEMENTS: Final = tuple(map(in_words, AGREED))
 
 WITH_MARKETING = {State.MARKETING, State.RETURNED, State.LOST, State.DISQUALIFIED}
 ENDS_OF_LIFE = {State.CUSTOMER, State.DISQUALIFIED}
+RESTS = WITH_MARKETING - {State.DISQUALIFIED}
 CHASED = {State.HANDED_OFF, State.ACCEPTED, State.WORKING}
 WITH_SALES = {*CHASED, State.QUALIFIED, State.OPPORTUNITY}
 FURTHER = (State.HANDED_OFF, State.ACCEPTED, State.WORKING, State.QUALIFIED, State.OPPORTUNITY, State.CUSTOMER)
@@ -173,8 +175,9 @@ MOVES: dict[type[HandoffMessage], tuple[set[State], State]] = {
     AttemptRecorded: ({State.ACCEPTED, State.WORKING}, State.WORKING),
     LeadRejected: ({State.HANDED_OFF, State.ACCEPTED}, State.RETURNED),
     LeadReturned: (WITH_SALES, State.RETURNED),
-    LeadQualified: ({State.ACCEPTED, State.WORKING}, State.QUALIFIED),
-    LeadDisqualified: (WITH_SALES | {State.MARKETING, State.RETURNED, State.LOST}, State.DISQUALIFIED),
+    LeadQualified: ({State.ACCEPTED, State.WORKING, *RESTS}, State.QUALIFIED),
+    LeadDisqualified: (WITH_SALES | WITH_MARKETING, State.DISQUALIFIED),
+    LeadReadmitted: ({State.DISQUALIFIED}, State.MARKETING),
 }
 ALLOWED: dict[str, set[State]] = {
     "accept": {State.HANDED_OFF},
@@ -370,7 +373,13 @@ class Model:
         else:
             self.cool_down = message.at + COOL_DOWN
 
+    def readmitted(self, message: LeadReadmitted, terms: Terms) -> None:
+        assert self.unfit is (message.actor == "system"), "a score lets in whom a score kept out"
+        self.unfit = False
+
     def decided(self, message: HandoffMessage, terms: Terms) -> None:
+        assert self.state is State.QUALIFIED
+        assert message.actor == "crm" or self.handed_off, "only the CRM can say so of who was never handed off"
         self.pause = None
 
     def erased(self, message: LeadErased, terms: Terms) -> None:
@@ -608,6 +617,7 @@ HEARS: dict[type[Any], Callable[[Model, Any, Terms], None]] = {
     LeadReturned: Model.returned,
     LeadRejected: Model.rested,
     LeadDisqualified: Model.rested,
+    LeadReadmitted: Model.readmitted,
     LeadQualified: Model.decided,
     LeadErased: Model.erased,
 }
@@ -716,9 +726,8 @@ class Lives(RuleBasedStateMachine):
             story.forms.append(Submission(form=DEMO, at=at))
         if model.deleted and self.now > model.deleted:
             model.comes_back()
-        if model.unfit and not out and model.state is State.DISQUALIFIED:
-            model.state, model.unfit = State.MARKETING, False
-        rests, before = model.state in (State.MARKETING, State.RETURNED, State.LOST) and not model.gone, model.episode
+        let_in = model.unfit and not out and model.state is State.DISQUALIFIED
+        rests, before = (let_in or model.state in RESTS) and not model.gone, model.episode
         touched = model.touched_at
         fresh = grade[0] != "D" and any(
             model.ended is None
@@ -822,6 +831,24 @@ class Lives(RuleBasedStateMachine):
             survivor.hear(told, self.terms, self.now)
         survivor.check(story, self.terms)
         assert not survivor.adopted, "every clock is taken along"
+
+    @rule(
+        which=LEADS,
+        word=st.sampled_from(["IN_PROGRESS", "BAD_TIMING", "UNQUALIFIED", "salesqualifiedlead"]),
+        lag=LAGS,
+        crash=st.booleans(),
+    )
+    def said_in_the_crm(self, which: int, word: str, lag: int, crash: bool) -> None:
+        """By a score that hands nothing over: who reads the contact's words knows who is out and who is worked on."""
+        model, at = self.models[which], self.now - lag * MINUTE
+        if model.deleted and self.now > model.deleted:
+            model.comes_back()
+        name = "lifecyclestage" if word.islower() else "hs_lead_status"
+        out = {"grade": "D4", "fit_grade": "D", "interest_level": "4"}
+        self._do(which, lambda it: it.set_in_crm(name, word, at=at, **out), crash=crash)
+        model.known |= {form.at for form in self.stories[which].forms} if not model.gone else set()
+        if word == "UNQUALIFIED" and lag == 0 and not model.gone and model.state is not State.CUSTOMER:
+            assert model.state is State.DISQUALIFIED, "who is out in the CRM is out here"
 
     @rule(which=LEADS)
     def deleted(self, which: int) -> None:
@@ -968,6 +995,7 @@ def twin(story: Story) -> Story:
     other = copy.copy(story)
     other._numbers = copy.copy(story._numbers)
     other.messages, other.forms, other.notices = [*story.messages], [*story.forms], [*story.notices]
+    other.said, other.set_at = {**story.said}, {**story.set_at}
     return other
 
 

@@ -69,6 +69,15 @@ def test_a_value_is_text_or_nothing(value: Any, told: str | None) -> None:
     assert message.values[0].value == told
 
 
+@pytest.mark.parametrize("app", [77, "77"])
+def test_what_we_wrote_in_the_crm_ourselves_does_not_come_back(app: Any) -> None:
+    own = {"propertyName": "hs_lead_status", "propertyValue": "OPEN", "appId": 77, "changeSource": "INTEGRATION"}
+    assert said(event(**own, sourceId=app)) == []
+    assert len(said(event(**own, sourceId="78"))) == 1
+    assert len(said(event(**{**own, "changeSource": "CRM_UI"}, sourceId="userId:77"))) == 1
+    assert len(said(event(**{**own, "changeSource": None, "appId": "x"}, sourceId={"strange": 1}))) == 1
+
+
 def test_a_new_contact_is_told_and_looked_up() -> None:
     created, touched = said(event("contact.creation", changeFlag="CREATED"))
     assert isinstance(created, ContactChanged)

@@ -266,6 +266,14 @@ def test_what_nobody_asks_for_is_neither_told_nor_in_the_profile() -> None:
     assert set(story.last.profile) <= AGREEMENT.profile
 
 
+def test_a_word_on_where_the_lead_stands_is_told_with_when_it_was_said_and_again_when_it_is_said_again() -> None:
+    story = Story().has(hs_lead_status="OPEN").after(DAY).has(hs_lead_status="UNQUALIFIED", ago=DAY / 2)
+    assert story.last.profile["hs_lead_status"] == "UNQUALIFIED"
+    assert story.last.set_at == {"hs_lead_status": story.now - DAY / 2}
+    assert len(story.after(DAY).has(hs_lead_status="UNQUALIFIED").told) == 3
+    assert len(story.has(hs_lead_status="OPEN", ago=DAY).told) == 3
+
+
 def test_a_deleted_lead_is_silent_and_its_return_is_told_although_nothing_else_changed() -> None:
     story = Story().has(**CEO).after(DAY).is_deleted()
     assert len(story.told) == 1
