@@ -181,6 +181,7 @@ class ActivityLogged(LeadMessage, frozen=True, kw_only=True):
 
     Told again whenever the record changes: `activity` names the record, `seen_at` orders the versions.
     `at` is the time of the act, not of its logging. `by` is the CRM's owner id, "" when a machine did it.
+    `sequence` is the CRM's id of the sequence that sent it in the name of `by`, "" when a person did.
     """
 
     activity: str  # {record}:{id}, as call:7001
@@ -189,6 +190,7 @@ class ActivityLogged(LeadMessage, frozen=True, kw_only=True):
     outcome: Outcome
     by: str = ""
     duration_s: float | None = None
+    sequence: str = ""
     seen_at: datetime
 
 

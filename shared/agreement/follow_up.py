@@ -157,6 +157,7 @@ class FollowUp(Part):
     decide_within: Targets = {}
     colleagues: Literal["count", "ignore"] = "count"
     off_cadence: Literal["count", "ignore"] = "count"
+    sequences: Literal["count", "ignore"] = "ignore"
     warn_at: tuple[Share, ...] = ()
     escalation: tuple[Escalation, ...] = ()
     return_when: tuple[ReturnRule, ...] = ()

@@ -45,11 +45,18 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
         _correct(draft, known, message, at)
     elif message.direction is Direction.INBOUND:
         _answered(draft, message.activity, message.channel, at)
-    elif message.by and allows(draft.lead.state, Cause.ATTEMPT):
+    elif not _by_a_person(message, agreement):
+        pass
+    elif allows(draft.lead.state, Cause.ATTEMPT):
         record(draft, _attempt(message, at), message.duration_s)
-    elif message.by:
+    else:
         _moved_on(draft, _attempt(message, at))
     return draft.decision()
+
+
+def _by_a_person(message: ActivityLogged, agreement: Agreement) -> bool:
+    """What a sequence sends in a person's name is theirs where the agreement says so."""
+    return bool(message.by) and (not message.sequence or agreement.follow_up.sequences == "count")
 
 
 def _attempt(message: ActivityLogged, at: datetime) -> Attempt:

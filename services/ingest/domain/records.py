@@ -23,13 +23,14 @@ from shared.events import (
 
 OWNER: Final = "hubspot_owner_id"
 ACT_TIME: Final = "hs_timestamp"
+SEQUENCE: Final = "hs_sequence_id"  # of an email that a sequence sent in its owner's name
 # What is asked for of each kind that is not a contact.
 PROPERTIES: Final[Mapping[RecordType, tuple[str, ...]]] = {
     RecordType.CALL: (
         *(ACT_TIME, OWNER, "hs_call_direction"),
         *("hs_call_disposition", "hs_call_duration", "hs_call_status"),
     ),
-    RecordType.EMAIL: (ACT_TIME, OWNER, "hs_email_direction", "hs_email_status"),
+    RecordType.EMAIL: (ACT_TIME, OWNER, "hs_email_direction", "hs_email_status", SEQUENCE),
     RecordType.MEETING: (ACT_TIME, OWNER, "hs_meeting_outcome", "hs_meeting_start_time", "hs_meeting_end_time"),
     RecordType.COMMUNICATION: (ACT_TIME, OWNER, "hs_communication_channel_type"),
     RecordType.DEAL: ("dealstage", "pipeline", "amount"),
@@ -78,6 +79,7 @@ class Act:
     direction: Direction
     outcome: Outcome
     duration_s: float | None = None
+    sequence: str = ""
 
 
 def messages_of(kind: RecordType, tenant: str, record: Record, contacts: Iterable[str]) -> tuple[Message, ...]:
@@ -131,8 +133,9 @@ def _activity(kind: RecordType, tenant: str, lead: str, record: Record, act: Act
     at = _time(record.properties.get(ACT_TIME)) or record.updated_at
     by, activity = record.properties.get(OWNER) or "", f"{kind}:{record.id}"
     said = act.channel, act.direction, act.outcome, by, act.duration_s, at.timestamp(), record.updated_at.timestamp()
+    more = (act.sequence,) if act.sequence else ()
     return ActivityLogged(
-        id=identity("ActivityLogged", lead, activity, *said),
+        id=identity("ActivityLogged", lead, activity, *said, *more),
         tenant=tenant,
         lead=lead,
         at=at,
@@ -142,6 +145,7 @@ def _activity(kind: RecordType, tenant: str, lead: str, record: Record, act: Act
         outcome=act.outcome,
         by=by,
         duration_s=act.duration_s,
+        sequence=act.sequence,
         seen_at=record.updated_at,
     )
 
@@ -167,7 +171,8 @@ def _email(said: Mapping[str, str | None]) -> Act | None:
             return Act(channel=Channel.EMAIL, direction=Direction.INBOUND, outcome=Outcome.REPLIED)
         case "EMAIL":
             if outcome := EMAIL_STATUSES.get(said.get("hs_email_status") or "SENT"):
-                return Act(channel=Channel.EMAIL, direction=Direction.OUTBOUND, outcome=outcome)
+                sequence = said.get(SEQUENCE) or ""
+                return Act(channel=Channel.EMAIL, direction=Direction.OUTBOUND, outcome=outcome, sequence=sequence)
     return None
 
 

@@ -106,6 +106,7 @@ class Story:
         by: str = "77",
         direction: Direction = Direction.OUTBOUND,
         channel: Channel = Channel.PHONE,
+        sequence: str = "",
     ) -> Story:
         message = ActivityLogged(
             **{**self._about("activity"), "at": at or self.now},
@@ -114,6 +115,7 @@ class Story:
             direction=direction,
             outcome=outcome,
             by=by,
+            sequence=sequence,
             seen_at=self.now,
         )
         return self._decide(attempts.logged, message)

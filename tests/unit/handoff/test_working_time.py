@@ -860,6 +860,28 @@ def test_an_attempt_from_before_the_one_that_is_known_does_not_meet_what_was_ask
     assert open_clock(story, NEXT).n == 3
 
 
+def test_what_a_sequence_sends_in_a_person_s_name_is_no_touch() -> None:
+    story = handed_off().after(HOUR).activity(Outcome.SENT, channel=Channel.EMAIL, sequence="9001")
+    assert story.told == []
+    assert open_kinds(story) == [FIRST]
+    assert story.activity(Outcome.SENT, channel=Channel.EMAIL).only(AttemptRecorded)
+
+
+def test_nor_does_it_take_a_breach_back_when_the_chase_is_over() -> None:
+    story = handed_off().at(monday(14)).clocks_fire().qualify()
+    assert story.activity(Outcome.SENT, at=monday(12), channel=Channel.EMAIL, sequence="9001").told == []
+
+
+def test_a_sequence_s_email_is_an_attempt_where_the_agreement_says_so() -> None:
+    story = handed_off(sequences="count").after(HOUR).activity(Outcome.SENT, channel=Channel.EMAIL, sequence="9001")
+    assert one(story, ClockMet, FIRST).at == story.now
+
+
+def test_an_answer_to_a_sequence_s_email_stops_nothing_before_the_first_touch() -> None:
+    story = handed_off().after(HOUR).activity(Outcome.SENT, channel=Channel.EMAIL, sequence="9001").after(HOUR)
+    assert open_kinds(story.lead_writes()) == [FIRST]
+
+
 # --- by hand ---
 
 

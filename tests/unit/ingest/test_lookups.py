@@ -161,6 +161,14 @@ async def test_engagements_in_our_words(crm: Crm, kind: RecordType, said: dict[s
     assert found == ([told] if told else [])
 
 
+@pytest.mark.parametrize("sequence", ["", "9001"])
+async def test_an_email_that_a_sequence_sent_is_told_from_one_of_a_person(crm: Crm, sequence: str) -> None:
+    sent = {"hs_email_direction": "EMAIL", "hs_email_status": "SENT", "hs_sequence_id": sequence}
+    (told,) = await crm.said(crm.world.create(RecordType.EMAIL, sent, user(501), contacts=[crm.contact().id]))
+    assert isinstance(told, ActivityLogged)
+    assert told.sequence == sequence
+
+
 async def test_a_change_of_the_same_call_is_a_newer_version_of_the_same_activity(crm: Crm) -> None:
     call = crm.world.create(RecordType.CALL, {"hs_call_status": "BUSY"}, user(501), contacts=[crm.contact().id])
     (before,) = await crm.said(call)
