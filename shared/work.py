@@ -97,9 +97,10 @@ Claim = Callable[[AsyncConnection, datetime], Awaitable[Mapping[str, S]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Changes(Generic[S]):
-    """What one transaction has to save: the changed states, and the decisions in order."""
+    """What one transaction has to save: the changed states, what was loaded `before`, and the decisions in order."""
 
     now: datetime
+    before: Mapping[str, S]
     states: Mapping[str, S]
     decisions: Sequence[tuple[str, Decision[S]]]
 
@@ -439,7 +440,7 @@ class Work(Generic[S]):
         if new := turn.used - self._recorded:
             await versions.record(conn, self.worker.service, new, turn.now)
         if turn.decisions:
-            changes = Changes(now=turn.now, states=turn.changed(), decisions=turn.decisions)
+            changes = Changes(now=turn.now, before=turn.before, states=turn.changed(), decisions=turn.decisions)
             await self.worker.save(conn, changes)
         messages = [*turn.messages(), *turn.dead]
         await self._fill_outbox(conn, messages)

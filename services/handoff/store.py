@@ -67,10 +67,44 @@ async def _make_rows(conn: AsyncConnection, leads: Sequence[str]) -> None:
     await conn.execute(sa.text(sql), {"leads": list(leads)})
 
 
-async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: datetime) -> None:
-    """Write the changed leads, whose rows are locked (leads_pkey)."""
-    if not states:
-        return
+async def save_leads(
+    conn: AsyncConnection, before: Mapping[str, Lead], states: Mapping[str, Lead], now: datetime
+) -> None:
+    """Write the changed leads, whose rows are locked (leads_pkey). Of most only the document is another."""
+    short: list[Lead] = []
+    whole: list[Lead] = []
+    for key, lead in states.items():
+        listed_the_same = key in before and _listed(before[key]) == _listed(lead)
+        (short if listed_the_same else whole).append(lead)
+    if short:
+        await _save_documents(conn, short, now)
+    if whole:
+        await _save_whole(conn, whole, now)
+
+
+def _listed(lead: Lead) -> tuple[Any, ...]:
+    """What lists and sweeps find a lead by: the columns beside its document and version."""
+    agreement = lead.agreement if lead.clocks else ""
+    names = lead.state, lead.team, lead.owner, lead.priority, bool(lead.gone), agreement
+    return (*names, lead.next_due, lead.wakes_at)
+
+
+async def _save_documents(conn: AsyncConnection, leads: Sequence[Lead], now: datetime) -> None:
+    sql = """
+        UPDATE handoff.leads SET version = t.version, document = t.document, updated_at = :now
+        FROM unnest(CAST(:leads AS text[]), CAST(:versions AS bigint[]), CAST(:documents AS bytea[]))
+             AS t(lead, version, document)
+        WHERE leads.lead = t.lead
+    """
+    columns = {
+        "leads": [lead.lead for lead in leads],
+        "versions": [lead.version for lead in leads],
+        "documents": [_encoder.encode(lead) for lead in leads],
+    }
+    await conn.execute(sa.text(sql), {"now": now, **columns})
+
+
+async def _save_whole(conn: AsyncConnection, found: Sequence[Lead], now: datetime) -> None:
     sql = """
         UPDATE handoff.leads SET tenant = t.tenant, state = t.state, team = t.team, owner = t.owner,
             priority = t.priority, version = t.version, due_at = t.due_at, gone = t.gone,
@@ -82,7 +116,6 @@ async def save_leads(conn: AsyncConnection, states: Mapping[str, Lead], now: dat
              AS t(lead, tenant, state, team, owner, priority, version, due_at, gone, wakes_at, agreement, document)
         WHERE leads.lead = t.lead
     """
-    found = list(states.values())
     columns = {
         "leads": [lead.lead for lead in found],
         "tenants": [lead.tenant for lead in found],

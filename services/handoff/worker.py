@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,23 +29,24 @@ def moment(now: datetime) -> datetime:
 def decided(
     decide: Callable[[Lead, Any, Agreement, datetime], HandoffDecision],
 ) -> Callable[[Lead, Any, Facts[Lead]], HandoffDecision]:
-    """A decision of the domain as a handler of the loop, with the notices that follow from it."""
+    """A decision of the domain as a handler of the loop."""
 
     def handle(lead: Lead, message: Any, facts: Facts[Lead]) -> HandoffDecision:
-        return with_notices(decide(lead, message, facts.agreement, moment(facts.now)), facts.agreement)
+        return decide(lead, message, facts.agreement, moment(facts.now))
 
     return handle
 
 
-def with_notices(decision: HandoffDecision, agreement: Agreement) -> HandoffDecision:
+def notices_of(decision: Decision[Lead]) -> tuple[Notice, ...]:
+    """What follows from a decision for those who are to be notified."""
+    if not isinstance(decision, HandoffDecision) or decision.agreement is None:
+        return ()
     told = [message for message in decision.messages if isinstance(message, HandoffMessage)]
-    found = notices(told, decision.state, agreement)
-    return replace(decision, notices=found) if found else decision
+    return notices(told, decision.state, decision.agreement)
 
 
 def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> HandoffDecision:
-    decision = ends.merged(lead, message, facts.others, facts.agreement, moment(facts.now))
-    return with_notices(decision, facts.agreement)
+    return ends.merged(lead, message, facts.others, facts.agreement, moment(facts.now))
 
 
 def due(lead: Lead, facts: Facts[Lead]) -> tuple[HandoffDecision, list[datetime]]:
@@ -54,7 +54,7 @@ def due(lead: Lead, facts: Facts[Lead]) -> tuple[HandoffDecision, list[datetime]
     draft = Draft(lead=lead, agreement=facts.agreement, cause="")  # each thing names its clock
     moments = passing.lapse(draft, facts.now)
     passing.follow(draft, facts.now)
-    return with_notices(draft.decision(), facts.agreement), moments
+    return draft.decision(), moments
 
 
 def _keys(message: Message) -> Sequence[str]:
@@ -66,14 +66,14 @@ def _keys(message: Message) -> Sequence[str]:
 def _saver(wall: Clock, *, notify: bool, links: Links) -> Callable[[AsyncConnection, Changes[Lead]], Any]:
     async def save(conn: AsyncConnection, changes: Changes[Lead]) -> None:
         told = [m for _, d in changes.decisions for m in d.messages if isinstance(m, HandoffMessage)]
-        await store.save_leads(conn, changes.states, changes.now)
+        await store.save_leads(conn, changes.before, changes.states, changes.now)
         if told:
             await store.save_clocks(conn, changes.states, told)
             await store.add_to_timeline(conn, told)
         gone = {lead for lead, state in changes.states.items() if state.gone}
         await store.forget(conn, sorted(gone))
         if notify:
-            found = [n for _, d in changes.decisions for n in _notices_of(d) if _may_be_told(n, gone)]
+            found = [n for _, d in changes.decisions for n in notices_of(d) if _may_be_told(n, gone)]
             linked = [links.with_links(n, changes.states.get(n.lead), changes.now) for n in found]
             await store.add_notifications(conn, linked, wall.now())
 
@@ -83,10 +83,6 @@ def _saver(wall: Clock, *, notify: bool, links: Links) -> Callable[[AsyncConnect
 def _may_be_told(notice: Notice, gone: Set[str]) -> bool:
     """Of a lead that is gone by the end of the transaction, only that it was erased."""
     return notice.lead not in gone or notice.kind == events.LeadErased.__name__
-
-
-def _notices_of(decision: Decision[Lead]) -> tuple[Notice, ...]:
-    return decision.notices if isinstance(decision, HandoffDecision) else ()
 
 
 def worker(*, wall: Clock, notify: bool, links: Links = NO_LINKS) -> Worker[Lead]:

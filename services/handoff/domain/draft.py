@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import Cause, step
-from services.handoff.domain.notices import Notice
 from shared.agreement import Agreement
 from shared.calendars import Calendar
 from shared.events import HandoffMessage, identity
@@ -21,9 +20,12 @@ SYSTEM = "system"
 
 @dataclass(frozen=True, kw_only=True)
 class HandoffDecision(Decision[Lead]):
-    """A decision on leads; its messages are hand-off messages, which the timeline keeps too."""
+    """A decision on leads; its messages are hand-off messages, which the timeline keeps too.
 
-    notices: tuple[Notice, ...] = ()
+    `agreement`: the one that they were told under, which says whom to notify of them.
+    """
+
+    agreement: Agreement | None = None
 
 
 @dataclass(kw_only=True)
@@ -69,4 +71,4 @@ class Draft:
         self.messages.append(kind(**{**said, **more}))
 
     def decision(self) -> HandoffDecision:
-        return HandoffDecision(state=self.lead, messages=tuple(self.messages))
+        return HandoffDecision(state=self.lead, messages=tuple(self.messages), agreement=self.agreement)

@@ -47,6 +47,7 @@ def merged(
         state=survivor.lead,
         messages=(*(m for draft in parting for m in draft.messages), *survivor.messages),
         others={draft.lead.lead: draft.lead for draft in parting},
+        agreement=agreement,
     )
 
 

@@ -11,7 +11,7 @@ from services.handoff.domain import attempts, commands, deals, ends, triggers
 from services.handoff.domain.commands import Command, NewAttempt
 from services.handoff.domain.draft import HandoffDecision
 from services.handoff.domain.lead import Lead
-from services.handoff.worker import decided, due
+from services.handoff.worker import decided, due, notices_of
 from shared.agreement import Agreement
 from shared.events import (
     ActivityLogged,
@@ -139,9 +139,10 @@ class Story:
         message = ContactsMerged(**self._about("merged"), merged=(other.lead.lead,))
         decision = ends.merged(self.lead, message, {other.lead.lead: other.lead}, self.agreement, self.now)
         others = [m for m in decision.messages if m.lead == other.lead.lead]
-        other._take(HandoffDecision(state=decision.others.get(other.lead.lead, other.lead), messages=tuple(others)))
+        left = decision.others.get(other.lead.lead, other.lead)
+        other._take(HandoffDecision(state=left, messages=tuple(others), agreement=self.agreement))
         own = tuple(m for m in decision.messages if m.lead == self.lead.lead)
-        return self._take(HandoffDecision(state=decision.state, messages=own))
+        return self._take(HandoffDecision(state=decision.state, messages=own, agreement=self.agreement))
 
     # --- what people do ---
 
@@ -216,5 +217,5 @@ class Story:
         self.lead = decision.state
         self.told = [message for message in decision.messages if isinstance(message, HandoffMessage)]
         self.messages.extend(self.told)
-        self.notices.extend(decision.notices)
+        self.notices.extend(notices_of(decision))
         return self
