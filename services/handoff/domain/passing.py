@@ -17,6 +17,7 @@ from shared.agreement.handoff import MANAGER
 from shared.events import ClockKind, LeadAccepted, LeadEscalated
 
 AGREEMENT: Final = "agreement"
+_TURNS: Final = tuple(ClockKind)
 
 
 def begin(
@@ -66,13 +67,14 @@ def lapse(draft: Draft, until: datetime, *, inclusive: bool = True) -> list[date
 
 
 def _next(lead: Lead, until: datetime, *, inclusive: bool) -> Clock | None:
+    """What comes first; of one moment, in the order in which a lead is followed up."""
     due = [
-        (moment, clock.id, clock)
+        (moment, _TURNS.index(clock.kind), clock.id, clock)
         for clock in lead.clocks
         if (moment := clock.next_at) is not None
         and (moment < until or (moment == until and (inclusive or not _ends_next(clock))))
     ]
-    return min(due)[2] if due else None
+    return min(due)[-1] if due else None
 
 
 def _ends_next(clock: Clock) -> bool:
