@@ -9,12 +9,13 @@ from typing import Final
 
 from shared.agreement.conditions import Condition, Path
 from shared.agreement.follow_up import NOT_ACCEPTED, state_and_reason
+from shared.agreement.goals import working_time
 from shared.agreement.handoff import MANAGER, TEAM, Member
 from shared.agreement.hours import KEY
 from shared.agreement.model import Agreement
 from shared.agreement.nurture import BY_JOURNEY, NO_TRACK
 from shared.agreement.qualification import FIT_GRADES
-from shared.agreement.values import DEFAULT
+from shared.agreement.values import DEFAULT, Period
 from shared.calendars import HORIZON_YEARS, Calendar, Span
 from shared.errors import Refused
 
@@ -23,6 +24,7 @@ ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # from which to try whethe
 
 def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Names that point at nothing, and definitions that ask what nobody can know at that stage."""
+    yield from _goals(agreement)
     yield from _definitions(agreement)
     yield from _words(agreement)
     yield from _teams(agreement)
@@ -33,6 +35,16 @@ def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     yield from _crm_owners(agreement)
     yield from _beyond_all_time(agreement)
     yield from _cadence(agreement)
+
+
+def _goals(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    names = [goal.name for goal in agreement.goals]
+    calendar = agreement.calendars.get(agreement.follow_up.calendar)
+    for n, goal in enumerate(agreement.goals):
+        if goal.name in names[:n]:
+            yield ("goals", n, "name"), "stands twice; each goal needs a name of its own"
+        if calendar and isinstance(goal.period, Period) and not working_time(goal.period, calendar, agreement.timezone):
+            yield ("goals", n, "period"), f"has no working time of {agreement.follow_up.calendar}"
 
 
 def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:

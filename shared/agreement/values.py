@@ -81,14 +81,14 @@ def _money(value: Any) -> Any:
     return {"amount": match[1].replace("_", ""), "currency": match[2]}
 
 
-def _period(value: Any) -> Any:
+def period(value: Any) -> Any:
     if isinstance(value, Mapping | Period):
         return value
     first, dots, last = str(value).partition("..")
     try:
         days = {"first": date.fromisoformat(first), "last": date.fromisoformat(last)}
     except ValueError:
-        raise wrong("must be two days, as 2027-01-01..2027-03-31") from None
+        raise wrong("must be two days, as 2027-01-01..2027-03-31, or every month, quarter or year") from None
     if not dots or days["first"] > days["last"]:
         raise wrong("must have the first day before the last")
     return days
@@ -125,8 +125,13 @@ class Money(Part):
 
 
 class Period(Part):
+    """Days from `first` to `last`, both of them too."""
+
     first: date
     last: date
+
+    def holds(self, day: date) -> bool:
+        return self.first <= day <= self.last
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_as_written, when_used="json")]
@@ -134,7 +139,6 @@ Working = Annotated[Span, BeforeValidator(working), PlainSerializer(str)]
 Targets = Annotated[dict[str, Working], BeforeValidator(_targets)]
 Share = Annotated[float, BeforeValidator(_share)]
 Amount = Annotated[Money, BeforeValidator(_money)]
-Days = Annotated[Period, BeforeValidator(_period)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Definition = Annotated[Condition, BeforeValidator(_definition), PlainSerializer(lambda found: {"when": found.source})]
 Name = Annotated[str, Field(min_length=1, max_length=100)]

@@ -28,7 +28,10 @@ PLAIN = frozenset(
     {
         *("msgspec", "msgspec.structs", "shared.calendars", "shared.errors", "shared.events"),
         "shared.agreement.conditions",
-        *(f"shared.agreement.{part}" for part in ("follow_up", "handoff", "kpis", "model", "nurture", "qualification")),
+        *(
+            f"shared.agreement.{part}"
+            for part in ("follow_up", "goals", "handoff", "kpis", "model", "nurture", "qualification", "values")
+        ),
     }
 )
 NAMES = {

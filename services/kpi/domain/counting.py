@@ -35,8 +35,9 @@ from services.kpi.domain.tallies import (
     Tally,
     observed,
 )
-from services.kpi.domain.terms import STAGES, UNKNOWN, Terms, owner_change, source_of
+from services.kpi.domain.terms import STAGES, Terms, owner_change, source_of
 from shared.agreement.conditions import Subject
+from shared.agreement.goals import UNKNOWN
 from shared.events import (
     AttemptCorrected,
     AttemptRecorded,

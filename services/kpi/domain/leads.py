@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.kpi.domain.terms import UNKNOWN
+from shared.agreement.goals import UNKNOWN
 
 ClockLabels = tuple[str, str, str]  # clock, team, priority
 

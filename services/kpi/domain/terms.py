@@ -28,26 +28,12 @@ from services.kpi.domain.tallies import (
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.follow_up import NOT_ACCEPTED
+from shared.agreement.goals import SOURCES, UNKNOWN
 from shared.agreement.handoff import NORMAL
 from shared.agreement.model import by_version
 from shared.events import Channel, ClockKind, Outcome
 
-UNKNOWN: Final = "unknown"
 OTHER: Final = "other"
-# What HubSpot's hs_analytics_source can say; anything else is "unknown", so that no free text becomes a label.
-SOURCES: Final = (
-    "PAID_SEARCH",
-    "PAID_SOCIAL",
-    "ORGANIC_SEARCH",
-    "EMAIL_MARKETING",
-    "REFERRALS",
-    "DIRECT_TRAFFIC",
-    "SOCIAL_MEDIA",
-    "AI_REFERRALS",
-    "OFFLINE",
-    "OTHER_CAMPAIGNS",
-    UNKNOWN,
-)
 STAGES: Final = ("lead", "mql", "sql", "opportunity", "customer")
 # What Sales owes, and what the agreement's kpis call it; reply_wait is the lead's own time.
 PROMISED: Final = {

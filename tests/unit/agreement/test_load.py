@@ -126,9 +126,82 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "1_000_000 USD", "^1_000_000", "goals[0].target.revenue", "must be an amount and a currency",
     ),
     "a period that ends before it begins": (
-        "2026-01-01..2026-03-31", "^2026-03-31..2026-01-01", "goals[0].period", "must have the first day before",
+        "period: every quarter", "period: ^2026-03-31..2026-01-01", "goals[0].period", "must have the first day before",
     ),
-    "shares of more than the whole": ("- name: New sales", "- ^name: New sales", "goals[0]", "more than 100%"),
+    "a period that no calendar has": (
+        "period: every quarter", "period: ^every fortnight", "goals[0].period", "every month, every quarter or every",
+    ),
+    "a period of another century": (
+        "period: every quarter", "period: ^1526-01-01..1526-03-31", "goals[0].period", "must be in the years from 1911",
+    ),
+    "a period without a working day": (
+        "period: every quarter", "period: ^2027-01-02..2027-01-03", "goals[0].period", "no working time of office",
+    ),
+    "a deal in another currency": (
+        "average_deal: 20_000 USD", "average_deal: ^20_000 EUR", "goals[0].average_deal",
+        "is in EUR, and the target in USD",
+    ),
+    "shares of more than the whole": (
+        "organic:  {share", "^organic:  {share", "goals[0].methods", "add up to 110%, not to 100%",
+    ),
+    "shares of less than the whole": (
+        "organic:  {share", "^organic:  {share", "goals[0].methods",
+        "is a method too, as other: {share: 10%, from: rest}",
+    ),
+    "a source that is not spelt right": (
+        "[organic search, direct", "[^organc search, direct", "goals[0].methods.organic.from[0]",
+        "did you mean organic search?",
+    ),
+    "a source of two methods": (
+        "from: [paid search, paid social]", "from: [paid search, ^direct traffic]", "goals[0].methods.paid.from[1]",
+        "direct traffic belongs to organic already",
+    ),
+    "a conversion that leads nowhere": (
+        "{visitor_to_lead: 3%, lead_to_mql: 30%", "{visitor_to_lead: 3%, ^lead_to_mql: 30%",
+        "goals[0].expected.lead_to_mql", "leads nowhere without mql_to_sql",
+    ),
+    "a conversion that nothing passes": (
+        "sql_to_customer: 25%}", "sql_to_customer: ^0%}", "goals[0].expected.sql_to_customer", "must be more than 0%",
+    ),
+    "a lag of what nobody expects": (
+        "lag: {lead_to_mql: 10d", "lag: {^visitor_to_lead: 1d, lead_to_mql: 10d", "goals[0].lag.visitor_to_lead",
+        "is of no use without an expected visitor_to_lead",
+    ),
+    "lags longer than the period": (
+        "lag: {lead_to_mql: 10d", "lag: ^{lead_to_mql: 60d", "goals[0].lag",
+        "take 97 days together, longer than the period of 90",
+    ),
+    "a commitment of nothing": (
+        "- {mqls: needed, every: week}", "- ^{every: week}", "goals[0].marketing_owes[0]",
+        "must say how many leads or how many mqls",
+    ),
+    "a commitment without a number": (
+        "{mqls: needed, every: week}", "{mqls: ^many, every: week}", "goals[0].marketing_owes[0].mqls",
+        "must be a number of them, as 40, or needed",
+    ),
+    "a commitment to what is not defined": (
+        "{mqls: needed, every: week}", "{^mlqs: needed, every: week}", "goals[0].marketing_owes[0].mlqs",
+        "did you mean mqls?",
+    ),
+    "a quality that there is not": (
+        "grade: [A1, A2, B1], every", "grade: [A1, ^A9, B1], every", "goals[0].marketing_owes[1].grade[1]",
+        "there is no grade A9; there are A1",
+    ),
+    "a quality of what has none yet": (
+        "{mqls: 60, grade: [A1", "{leads: 60, ^grade: [A1", "goals[0].marketing_owes[1].grade", "is known of mqls only",
+    ),
+    "a commitment to what does not follow": (
+        "- {mqls: needed, every: week}", "- ^{leads: needed, every: week}", "goals[0].marketing_owes[0]",
+        "how many leads are needed does not follow",
+    ),
+    "a commitment twice": (
+        "      - {mqls: 60", "      - ^{mqls: needed, every: week}\n      - {mqls: 60",
+        "goals[0].marketing_owes[1]", "stands here twice",
+    ),
+    "two goals of one name": (
+        "\n# 2.", "  - {name: ^New sales, target: {revenue: 9 EUR}, period: every year, average_deal: 1 EUR}\n# 2.",
+        "goals[1].name", "each goal needs a name of its own",
+    ),
     "a test that there is not": (
         "{between: [50, 1000]}", "{^betwen: [50, 1000]}", "qualification.fit.rules[0].when.numberofemployees.betwen",
         "is not a test; did you mean between?",
@@ -169,7 +242,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
     "the same key twice": (
         "  wait_for_reply: 3d", "  wait_for_reply: 3d\n  ^wait_for_reply: 4d", "follow_up.wait_for_reply",
-        "stands here twice; the first is on line 106",
+        "stands here twice; the first is on line 113",
     ),
     "no YAML": ("timezone: UTC", "^\ttimezone: UTC", "", "is not YAML"),
     "a time zone that is not spelt right": (
@@ -346,7 +419,12 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
 }  # fmt: skip
 ALSO = {  # what else has to be changed to make the mistake
-    "shares of more than the whole": ("paid: 30%", "paid: 80%"),
+    "shares of more than the whole": ("share: 30%", "share: 40%"),
+    "shares of less than the whole": ("share: 30%", "share: 20%"),
+    "a period without a working day": ("    lag: {lead_to_mql: 10d, mql_to_sql: 7d, sql_to_customer: 30d}\n", ""),
+    "a lag of what nobody expects": ("{visitor_to_lead: 3%, ", "{"),
+    "a conversion that leads nowhere": ("mql_to_sql: 40%, sql_to_customer: 25%}", "sql_to_customer: 25%}"),
+    "a commitment to what does not follow": ("lead_to_mql: 30%, ", ""),
     "a route that leaves leads to nobody": ("    - {to: team:inbound}\n", ""),
     "a definition by what comes later": ("{any: [{form_submitted: any}, ", "{any: [{grade: A1}, "),
     "silence that nobody waits for": ("  accept_within: {urgent: 5m, default: 1h}", "  "),
@@ -491,7 +569,10 @@ def test_comments_and_formatting_do_not_change_the_version(write: Write) -> None
         ("on: [accept, first_touch]", "on: [accept]"),
         ("ioana@example.com: 2", "ioana@example.com: {weight: 2, crm_owner: 71}"),
         ("if_not_accepted: nothing", "if_not_accepted: reassign"),
-        ("1_000_000 USD", "1_000_000 EUR"),
+        ("1_000_000 USD", "2_000_000 USD"),
+        ("mqls: 60", "mqls: 61"),
+        ("from: offline", "from: social media"),
+        ("every quarter", "every year"),
     ],
 )
 def test_another_content_is_another_version(write: Write, old: str, new: str) -> None:
@@ -529,6 +610,9 @@ SPLIT = "{mon-fri: [09:00-13:00, 14:00-18:00], holidays: [DE-BY, RO], except: {2
         (SPLIT, SPLIT.replace("2027-12-24..2027-12-25: closed", "2027-12-25: closed, 2027-12-24: closed")),
         ("{mon-fri: 22:00-24:00}", "{mon-fri: 22:00-00:00}"),
         ("decide_within: 20d", "decide_within: {default: 20d}"),
+        ("[organic search, direct traffic", "[ORGANIC_SEARCH, Direct Traffic"),
+        ("from: offline", "from: [offline]"),
+        ("mqls: needed", "grade: [], mqls: needed"),
         ("ioana@example.com: 2", "ioana@example.com: {weight: 2}"),
         ("jonas@example.com: 1", "jonas@example.com: {}"),
         ("on: [accept, first_touch]", "on: [first_touch, accept]"),

@@ -1,4 +1,4 @@
-"""The page on the follow-up: what it shows to copy is right, and what it works out is so."""
+"""The page on goals and follow-up: what it shows to copy is right, and what it works out is so."""
 
 from __future__ import annotations
 
