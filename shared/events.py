@@ -201,6 +201,7 @@ class DealChanged(LeadMessage, frozen=True, kw_only=True):
     stage: str
     pipeline: str = ""
     amount: str | None = None
+    currency: str | None = None  # of the amount, as USD; None: the CRM does not tell
 
 
 class ContactsMerged(LeadMessage, frozen=True, kw_only=True):
@@ -500,6 +501,7 @@ class DealWon(HandoffMessage, frozen=True, kw_only=True):
 
     deal: str
     amount: str | None = None
+    currency: str | None = None
 
 
 class DealLost(HandoffMessage, frozen=True, kw_only=True):

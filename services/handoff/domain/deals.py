@@ -64,7 +64,7 @@ def _won(draft: Draft, message: DealChanged, deal: Deal, at: datetime) -> None:
     _keep(draft, message, replace(deal, closed=WON))
     draft.move(Cause.DEAL_WON)
     clocks.end_all(draft, _in_episode(draft, at), "won")
-    draft.tell(DealWon, at=at, deal=message.deal, amount=message.amount)
+    draft.tell(DealWon, at=at, deal=message.deal, amount=message.amount, currency=message.currency)
 
 
 def _lost(draft: Draft, message: DealChanged, deal: Deal, at: datetime) -> None:

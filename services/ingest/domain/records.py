@@ -33,7 +33,7 @@ PROPERTIES: Final[Mapping[RecordType, tuple[str, ...]]] = {
     RecordType.EMAIL: (ACT_TIME, OWNER, "hs_email_direction", "hs_email_status", SEQUENCE),
     RecordType.MEETING: (ACT_TIME, OWNER, "hs_meeting_outcome", "hs_meeting_start_time", "hs_meeting_end_time"),
     RecordType.COMMUNICATION: (ACT_TIME, OWNER, "hs_communication_channel_type"),
-    RecordType.DEAL: ("dealstage", "pipeline", "amount"),
+    RecordType.DEAL: ("dealstage", "pipeline", "amount", "deal_currency_code"),
 }
 # HubSpot's stock dispositions; an account's own ones have other ids and say nothing to us yet.
 DISPOSITIONS: Final[Mapping[str, Outcome]] = {
@@ -126,6 +126,7 @@ def _deal(tenant: str, lead: str, record: Record) -> DealChanged | None:
         stage=stage,
         pipeline=pipeline,
         amount=amount,
+        currency=said.get("deal_currency_code") or None,
     )
 
 

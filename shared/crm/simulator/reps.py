@@ -238,6 +238,7 @@ class Reps:
             "pipeline": "default",
             "dealstage": "appointmentscheduled",
             "amount": str(pursuit.rng.randrange(5, 100) * 1000),
+            "deal_currency_code": "USD",
             "hubspot_owner_id": str(pursuit.owner.id),
         }
         source, contacts = self._source(pursuit), [pursuit.contact.id]
