@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from functools import cached_property
@@ -62,18 +63,12 @@ YEARS_OF_GOALS: Final = range(YEARS.start + 11, YEARS.stop - 1)  # with their la
 # --- values ---
 
 
-class Cycle(Part):
-    """A period that comes again and again: the goal holds for each of them."""
+@dataclass(frozen=True, kw_only=True)
+class Cycle:
+    """Periods of so many months that come again and again; the shortest of them."""
 
-    every: Literal["month", "quarter", "year"]
-
-    @property
-    def months(self) -> int:
-        return {"month": 1, "quarter": 3, "year": 12}[self.every]
-
-    @property
-    def shortest(self) -> timedelta:
-        return {"month": 28, "quarter": 90, "year": 365}[self.every] * DAY
+    months: int
+    shortest: timedelta
 
     def around(self, day: date) -> Period:
         """The one that `day` is in."""
@@ -87,13 +82,19 @@ def _months_later(first: date, months: int) -> date:
     return date(first.year + years, month + 1, 1)
 
 
+CYCLES: Final = {
+    "every month": Cycle(months=1, shortest=28 * DAY),
+    "every quarter": Cycle(months=3, shortest=90 * DAY),
+    "every year": Cycle(months=12, shortest=365 * DAY),
+}
+MONTHS: Final = CYCLES["every month"]
+
+
 def _when(value: Any) -> Any:
-    if isinstance(value, Cycle):
-        return value
-    if match := re.fullmatch(r"every (month|quarter|year)", str(value)):
-        return {"every": match[1]}
     if str(value).startswith("every"):
-        raise wrong("must be every month, every quarter or every year")
+        if value not in CYCLES:
+            raise wrong(f"must be {', '.join(CYCLES)}, or two days")
+        return value
     return period(value)
 
 
@@ -209,7 +210,7 @@ class Goal(Part):
 
     name: Name
     target: Target
-    period: Annotated[Period | Cycle, BeforeValidator(_when)]
+    period: Annotated[Period | Literal["every month", "every quarter", "every year"], BeforeValidator(_when)]
     average_deal: Amount
     expected: Conversions = Conversions()
     lag: Lags = Lags()
@@ -269,10 +270,11 @@ class Goal(Part):
             if span.first <= until and span.last >= since:
                 yield self.period
             return
-        one = self.period.around(since)
+        cycle = CYCLES[self.period]
+        one = cycle.around(since)
         while self.span(one).first <= until:
             yield one
-            one = self.period.around(one.last + DAY)
+            one = cycle.around(one.last + DAY)
 
     # --- what does not hold together ---
 
@@ -314,7 +316,7 @@ class Goal(Part):
         given = self.period
         if isinstance(given, Period) and not {given.first.year, given.last.year} <= set(YEARS_OF_GOALS):
             yield ("period",), f"must be in the years from {YEARS_OF_GOALS[0]} to {YEARS_OF_GOALS[-1]}"
-        length = given.last - given.first + DAY if isinstance(given, Period) else given.shortest
+        length = given.last - given.first + DAY if isinstance(given, Period) else CYCLES[given].shortest
         if length > LONGEST:
             yield ("period",), f"must not be longer than {LONGEST.days}d"
         whole = sum(self._lags_after(STAGES[0]), timedelta())

@@ -29,6 +29,7 @@ SETS: Final[Mapping[Pattern, bool]] = dict.fromkeys(
     (
         *(("signed_by", "marketing"), ("signed_by", "sales"), ("information", ANY), ("holidays",)),
         *(("notify", ANY, "on"), ("notify", ANY, "by"), ("escalation", ANY, "on"), ("escalation", ANY, "to")),
+        *(("methods", ANY, "sources"), ("marketing_owes", ANY, "grade")),
         *(("follow_up", "warn_at"), ("follow_up", "reasons"), ("follow_up", "pause_reasons")),
     ),
     True,
@@ -42,6 +43,7 @@ def _free(_: Any) -> Hashable:
 # Which items of a list count in the order of each other: those with the same answer; None: in any order.
 ORDERS: Final[Mapping[Pattern, Callable[[Any], Hashable]]] = {
     ("goals",): _free,
+    ("marketing_owes",): _free,
     ("fit", "rules"): lambda rule: "disqualifies" if rule.disqualify else None,  # the first reason is the lead's
     ("signals",): _free,
     ("handoff", "notify"): _free,

@@ -56,7 +56,11 @@ LABELS: Final[Mapping[Pattern, str]] = {
     ("period",): "period",
     ("expected",): "expected",
     ("lag",): "lag",
-    ("methods", ANY): "share of {key}",
+    ("methods", ANY): "method {key}",
+    ("methods", ANY, "share"): "share",
+    ("methods", ANY, "sources"): "from",
+    ("marketing_owes", ANY): "what Marketing owes every {every}",
+    ("mqls",): "MQLs",
     # qualification
     ("qualification", "fit"): "",
     ("qualification", "interest"): "",

@@ -11,7 +11,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from shared.agreement import Agreement
-from shared.agreement.goals import DAY, Cycle, begins, working_time
+from shared.agreement.goals import DAY, MONTHS, begins, working_time
 from shared.agreement.values import Period
 from shared.calendars import ALWAYS, Calendar
 
@@ -63,10 +63,10 @@ def weeks_of(window: Period) -> list[Period]:
 
 def months_of(window: Period) -> list[Period]:
     """The months that have a day in the window."""
-    found, cycle = [], Cycle(every="month")
+    found: list[Period] = []
     day = window.first
     while day <= window.last:
-        found.append(cycle.around(day))
+        found.append(MONTHS.around(day))
         day = found[-1].last + DAY
     return found
 

@@ -216,7 +216,7 @@ def rewritten(data: Any, random: Random, at: tuple[str, ...] = ()) -> Any:
 WITHOUT_ORDER = {
     *("rules", "signals", "goals", "notify", "return_when", "reasons", "pause_reasons", "warn_at", "mql", "on", "to"),
     *("marketing", "sales", "holidays", "in", "words", "starts", "domain_in", "any", "all", "grade", "deal_stage"),
-    *("form", "form_submitted"),
+    *("form", "form_submitted", "marketing_owes", "from"),
 }
 ELAPSED = {"half_life", "cool_down", "window", "lead_to_mql", "mql_to_sql", "sql_to_customer"}
 

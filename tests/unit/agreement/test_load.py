@@ -129,7 +129,8 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "period: every quarter", "period: ^2026-03-31..2026-01-01", "goals[0].period", "must have the first day before",
     ),
     "a period that no calendar has": (
-        "period: every quarter", "period: ^every fortnight", "goals[0].period", "every month, every quarter or every",
+        "period: every quarter", "period: ^every fortnight", "goals[0].period",
+        "must be every month, every quarter, every year",
     ),
     "a period of another century": (
         "period: every quarter", "period: ^1526-01-01..1526-03-31", "goals[0].period", "must be in the years from 1911",
