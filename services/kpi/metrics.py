@@ -6,7 +6,7 @@ the same: take the max over instances, never the sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -22,9 +22,12 @@ from services.kpi.domain.tallies import (
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
     CLOCKS_PAUSED,
+    COMMITMENTS_CORRECTED,
+    COMMITMENTS_ENDED,
     ESCALATIONS,
     FIRST_TOUCH,
     FIRST_TOUCH_WORKING,
+    GOAL_PACE,
     HANDOFF_DELAY,
     HANDOFF_DELAY_WORKING,
     HANDOFFS,
@@ -51,6 +54,8 @@ COUNTERS: Final = {
     ATTEMPTS_CORRECTED: "Counted attempts of which the CRM later said another outcome than the former one.",
     CLOCKS_ENDED: "Clocks that ended; outcome: met, breached, or excused (no longer asked for).",
     CLOCKS_CORRECTED: "Clocks counted as breached that were met after all: logged late, but made in time.",
+    COMMITMENTS_ENDED: "Weeks and months of what Marketing owes that are over; outcome: met or missed.",
+    COMMITMENTS_CORRECTED: "Weeks and months counted as missed that were met after all: in time, but heard of late.",
     ESCALATIONS: "Breaches that went on to others, by the step of the agreement's escalation.",
     REASSIGNMENTS: "Leads that changed hands while Sales had them, by reason and the team that has them now.",
     RETURNS: "Leads that Sales gave back to Marketing after trying, by reason and nurture track (empty: none).",
@@ -73,6 +78,11 @@ HISTOGRAMS: Final = {
 }
 TARGET: Final = "leadpact_target_ratio"
 TARGET_HELP: Final = "What the agreement in force wants of a ratio; tenant: whose agreement, empty: of all others."
+GOAL_PACE_LABELS: Final = ("tenant", "goal", "stage")
+GOAL_PACE_HELP: Final = (
+    "The share of a goal's stage that is reached over the share of its working days gone: 1 is on pace."
+    " Shown while the stage is needed; the tenant is empty where one agreement holds for all."
+)
 READ_AT: Final = "leadpact_tallies_read_timestamp_seconds"
 READ_AT_HELP: Final = "When this instance last read the tallies; what it shows is as old as that."
 
@@ -86,12 +96,13 @@ class KpiMetrics(Collector):
         """`terms` are those of all agreements in force, asked for each time that the numbers are shown."""
         self._terms = terms
         self._tallies: Tallies | None = None
+        self._paces: Mapping[Labels, float] = {}
         self._read_at = 0.0
         registry.register(self)
 
-    def show(self, tallies: Tallies, *, read_at: float) -> None:
-        """From now on these are the numbers."""
-        self._tallies, self._read_at = tallies, read_at
+    def show(self, tallies: Tallies, paces: Mapping[Labels, float], *, read_at: float) -> None:
+        """From now on these are the numbers; `paces` by GOAL_PACE_LABELS."""
+        self._tallies, self._read_at, self._paces = tallies, read_at, paces
 
     def describe(self) -> Iterator[Metric]:
         yield from self._families({}, 0.0)
@@ -118,6 +129,10 @@ class KpiMetrics(Collector):
             for labels, share in terms.targets.items():
                 targets.add_metric(labels, share)
         yield targets
+        goals = GaugeMetricFamily(GOAL_PACE, GOAL_PACE_HELP, labels=GOAL_PACE_LABELS)
+        for labels, ratio in self._paces.items():
+            goals.add_metric(labels, ratio)
+        yield goals
         yield GaugeMetricFamily(READ_AT, READ_AT_HELP, value=read_at)
 
     def _labels(self, tallies: Tallies, name: str) -> list[Labels]:

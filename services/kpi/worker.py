@@ -11,23 +11,32 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.kpi import store
 from services.kpi.domain import counting
 from services.kpi.domain.counting import Counted
+from services.kpi.domain.counts import DealEnd, StageDay
 from services.kpi.domain.leads import LeadState
 from services.kpi.domain.tallies import Tally
 from services.kpi.domain.terms import Terms, terms_of
 from shared import events
-from shared.events import ContactsMerged, Message, Topic
+from shared.events import ContactsMerged, Message, Topic, tenant_of
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
 
 @dataclass(frozen=True, kw_only=True)
 class KpiDecision(Decision[LeadState]):
-    """A decision with what it adds to the tallies."""
+    """A decision with what it adds to the tallies and the days, and the deals that it ends."""
 
     tallies: tuple[Tally, ...] = ()
+    days: tuple[StageDay, ...] = ()
+    deals: tuple[DealEnd, ...] = ()
 
 
 def _decision(counted: Counted) -> KpiDecision:
-    return KpiDecision(state=counted.state, others=counted.others, tallies=counted.tallies)
+    return KpiDecision(
+        state=counted.state,
+        others=counted.others,
+        tallies=counted.tallies,
+        days=counted.days,
+        deals=counted.deals,
+    )
 
 
 def _by_terms(count: Callable[[LeadState, Any, Terms], Counted]) -> Handler[LeadState]:
@@ -57,8 +66,10 @@ def _keys(message: Message) -> Sequence[str]:
 
 async def _save(conn: AsyncConnection, changes: Changes[LeadState]) -> None:
     await store.save_leads(conn, changes.states)
-    decisions = [decision for _, decision in changes.decisions if isinstance(decision, KpiDecision)]
-    await store.add_tallies(conn, [tally for decision in decisions for tally in decision.tallies])
+    told = [(tenant_of(key), one) for key, one in changes.decisions if isinstance(one, KpiDecision)]
+    await store.save_deals(conn, [(tenant, deal) for tenant, one in told for deal in one.deals])
+    await store.add_stage_days(conn, [(tenant, day) for tenant, one in told for day in one.days])
+    await store.add_tallies(conn, [tally for _, one in told for tally in one.tallies])
 
 
 def worker() -> Worker[LeadState]:
@@ -100,13 +111,14 @@ HANDLERS: Final[Mapping[type[Message], Handler[LeadState]]] = {
     events.LeadQualified: _by_terms(counting.lead_qualified),
     events.OpportunityOpened: _by_terms(counting.opportunity_opened),
     events.DealWon: _by_terms(counting.deal_won),
+    events.DealLost: _by_terms(counting.deal_lost),
     events.LeadErased: _lead_erased,
 }
 IGNORED: Final[frozenset[type[Message]]] = frozenset(
     {
         events.PageVisited,
         events.ActivityLogged,  # what counts of it comes back as AttemptRecorded
-        events.DealChanged,  # what counts of it comes back as OpportunityOpened, DealWon
+        events.DealChanged,  # what counts of it comes back as OpportunityOpened, DealWon, DealLost
         events.PriorityRaised,  # what changes by it comes as ClockMoved, ClockResumed
         events.LeadAskedAgain,
         events.LeadAccepted,
@@ -115,6 +127,5 @@ IGNORED: Final[frozenset[type[Message]]] = frozenset(
         events.NurtureStarted,
         events.LeadDisqualified,
         events.LeadReadmitted,
-        events.DealLost,
     }
 )

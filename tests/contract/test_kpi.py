@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.kpi import store
 from services.kpi.app import build
+from services.kpi.domain.counts import Counts
 from services.kpi.domain.leads import LeadState
 from services.kpi.domain.tallies import (
     CLOCKS_CORRECTED,
@@ -24,10 +27,13 @@ from services.kpi.domain.tallies import (
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
     CLOCKS_PAUSED,
+    COMMITMENTS_CORRECTED,
+    COMMITMENTS_ENDED,
     HANDOFFS,
     STAGE_ENTRIES,
     Tallies,
 )
+from services.kpi.ticking import Ticking
 from services.kpi.worker import worker
 from shared import events
 from shared.agreement import Agreements, load
@@ -40,6 +46,7 @@ from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens, create_app
 from shared.work import Work
 from tests.agreements import in_force, with_parts
+from tests.contract.test_migrations import downgrade
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TENANT = "hubspot:1"
@@ -58,7 +65,12 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 async def engine(uri: str) -> AsyncIterator[AsyncEngine]:
     engine = make_engine(uri, pool_size=8)
     async with engine.begin() as conn:
-        await conn.execute(sa.text("TRUNCATE kpi.leads, kpi.tallies, kpi.inbox, kpi.outbox"))
+        await conn.execute(
+            sa.text(
+                "TRUNCATE kpi.leads, kpi.tallies, kpi.inbox, kpi.outbox, "
+                "kpi.stage_days, kpi.deals, kpi.commitments, kpi.judged_until"
+            )
+        )
     yield engine
     await engine.dispose()
 
@@ -293,3 +305,178 @@ async def test_every_instance_shows_the_same_metrics(engine: AsyncEngine) -> Non
     assert shown[0] == shown[1]
     assert 'leadpact_clocks_open{clock="first_touch",priority="urgent",team="inbound"} 1.0' in shown[0]
     assert 'leadpact_clocks_overdue{clock="first_touch",priority="urgent",team="inbound"} 0.0' in shown[0]
+
+
+# --- goals ---
+
+
+def form(contact: int, at: datetime = NOW) -> events.FormSubmitted:
+    return about(events.FormSubmitted, contact, at=at, form="Newsletter")
+
+
+def won(contact: int = 7, deal: str = "d1", **more: Any) -> events.DealWon:
+    return about(events.DealWon, contact, deal=deal, **{"amount": "20000", "currency": "USD"} | more)
+
+
+async def counts(engine: AsyncEngine, *tenants: str) -> Counts:
+    async with engine.connect() as conn:
+        return await store.read_counts(conn, "", tenants or (TENANT,), NOW.date() - timedelta(days=90))
+
+
+def by_day(found: Counts) -> dict[tuple[date, str], tuple[int, int]]:
+    """How many entered, and how many moved on, by day and stage."""
+    sums: dict[tuple[date, str], tuple[int, int]] = {}
+    for one in found.days:
+        entries, moved_on = sums.get((one.day, one.stage), (0, 0))
+        sums[one.day, one.stage] = entries + one.entries, moved_on + one.moved_on
+    return sums
+
+
+async def test_a_lead_counts_on_the_day_of_each_stage_once_however_often_it_is_told(engine: AsyncEngine) -> None:
+    for _ in range(2):
+        await work_of(engine).handle(records(form(7), form(7), handed_off(), won()))
+    today = NOW.date()
+    stages = ("lead", "mql", "sql", "opportunity", "customer")
+    moved = {"lead": 1, "mql": 1, "sql": 1}
+    assert by_day(await counts(engine)) == {(today, stage): (1, moved.get(stage, 0)) for stage in stages}
+
+
+async def test_two_instances_that_meet_a_new_lead_at_once_count_its_day_once(engine: AsyncEngine) -> None:
+    contacts = range(20)
+    forms, handoffs = records(*map(form, contacts)), records(*map(handed_off, contacts))
+    await asyncio.gather(work_of(engine).handle(forms), work_of(engine).handle(handoffs))
+    found = by_day(await counts(engine))
+    assert (found[NOW.date(), "lead"], found[NOW.date(), "mql"]) == ((20, 20), (20, 0))
+
+
+async def test_merged_and_erased_leads_stay_counted_on_their_days_and_count_on_no_other(engine: AsyncEngine) -> None:
+    await work_of(engine).handle(records(form(1), form(2)))
+    merge, erase = (
+        about(events.ContactsMerged, 2, merged=(f"{TENANT}:1",)),
+        about(events.ContactErased, 2, privacy=True),
+    )
+    later = NOW + timedelta(days=3)
+    await work_of(engine).handle(records(merge, form(1, later), erase, form(2, later)))
+    assert by_day(await counts(engine)) == {(NOW.date(), "lead"): (2, 0)}
+
+
+async def test_a_deal_of_two_contacts_is_one_deal_and_lost_in_the_end_it_is_none(engine: AsyncEngine) -> None:
+    await work_of(engine).handle(records(won(1), won(2), won(3, "d2", currency="EUR"), won(4, "d3", amount=None)))
+    found = {one.currency: (one.deals, one.unpriced, one.amount) for one in (await counts(engine)).won}
+    assert found == {"USD": (2, 1, 20_000), "EUR": (1, 0, 20_000)}
+    lost = about(events.DealLost, 2, deal="d1", at=NOW + timedelta(days=1))
+    await work_of(engine).handle(records(lost))
+    await work_of(engine).handle(records(won(5, "d1")))  # the word of another contact, older and read later
+    assert {one.currency: one.deals for one in (await counts(engine)).won} == {"USD": 1, "EUR": 1}
+
+
+async def test_the_days_of_leads_that_were_there_before_are_filled_in(new_database: Callable[[], str]) -> None:
+    address = new_database()
+    await asyncio.to_thread(migrate, address, "kpi")
+    engine = make_engine(address, pool_size=2)
+    await work_of(engine).handle(records(form(1), handed_off(2), won(3), about(events.ContactErased, 9, privacy=True)))
+    before = by_day(await counts(engine))
+    await asyncio.to_thread(downgrade, address, "kpi", "0002")
+    await asyncio.to_thread(migrate, address, "kpi")
+    assert by_day(await counts(engine)) == before
+    await engine.dispose()
+
+
+# --- what Marketing owes ---
+
+MONDAY = datetime(2026, 3, 9, tzinfo=UTC)
+
+
+def owing(mqls: int) -> Agreements:
+    goal = {"name": "New sales", "target": {"revenue": "9 USD"}, "period": "2026-01-01..2026-12-31",
+            "average_deal": "1 USD", "marketing_owes": [{"mqls": mqls, "every": "week"}]}  # fmt: skip
+    return Agreements(with_parts(goals=[goal]))
+
+
+def ticking_of(engine: AsyncEngine, agreements: Agreements, now: datetime) -> Ticking:
+    return Ticking(engine=engine, clock=ManualClock(now), agreements=agreements)
+
+
+async def judged(engine: AsyncEngine) -> list[tuple[date, int, str, bool]]:
+    return [(one.first, one.counted, one.outcome, bool(one.corrected_at)) for one in (await counts(engine)).judged]
+
+
+async def test_a_week_is_judged_once_when_it_is_over_by_however_many(engine: AsyncEngine) -> None:
+    agreements, sunday = owing(2), MONDAY - timedelta(seconds=1)
+    await work_of(engine).handle(records(handed_off(1)))
+    assert await ticking_of(engine, agreements, sunday).judge() == 0
+    assert await judged(engine) == []
+    done = await asyncio.gather(*(ticking_of(engine, agreements, MONDAY).judge() for _ in range(3)))
+    assert sorted(done) == [0, 0, 1]
+    assert await judged(engine) == [(date(2026, 3, 2), 1, "missed", False)]
+    assert (await tallies(engine))[COMMITMENTS_ENDED, ("", "New sales", "mql", "missed")] == 1
+
+
+async def test_what_was_missed_is_taken_back_once_when_it_turns_out_to_have_been_met(engine: AsyncEngine) -> None:
+    agreements = owing(2)
+    await work_of(engine).handle(records(handed_off(1)))
+    await ticking_of(engine, agreements, MONDAY - timedelta(hours=1)).judge()
+    await ticking_of(engine, agreements, MONDAY).judge()
+    await work_of(engine).handle(records(handed_off(2)))  # of the week before, read only now
+    for _ in range(2):
+        await ticking_of(engine, agreements, MONDAY + timedelta(hours=1)).judge()
+    assert await judged(engine) == [(date(2026, 3, 2), 1, "missed", True)]
+    now = await tallies(engine)
+    assert now[COMMITMENTS_ENDED, ("", "New sales", "mql", "missed")] == 1
+    assert now[COMMITMENTS_CORRECTED, ("", "New sales", "mql")] == 1
+
+
+async def test_what_was_over_before_anybody_looked_is_not_judged_and_a_pause_of_the_service_is(
+    engine: AsyncEngine,
+) -> None:
+    agreements = owing(1)
+    await work_of(engine).handle(records(handed_off(1)))
+    await ticking_of(engine, agreements, MONDAY).judge()
+    assert await judged(engine) == []
+    await ticking_of(engine, agreements, MONDAY + timedelta(days=15)).judge()
+    assert [first for first, *_ in await judged(engine)] == [date(2026, 3, 9), date(2026, 3, 16)]
+
+
+async def test_goals_are_told_to_those_with_a_token_only_with_what_is_reached(engine: AsyncEngine) -> None:
+    parts = parts_of(engine, "secret")
+    await work_of(engine).handle(records(*(form(n) for n in range(5)), handed_off(1), won(2)))
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
+        assert (await client.get("/goals")).status_code == 401
+        answer = await client.get("/goals", headers={"Authorization": "Bearer secret"})
+        metrics = (await client.get("/metrics")).text
+        schema = (await client.get("/openapi.json")).json()
+    told = answer.json()
+    now, following = told["goals"]
+    assert (now["first"], now["last"], following["first"]) == ("2026-01-01", "2026-03-31", "2026-04-01")
+    assert told["counted_since"] == "2026-03-02"
+    assert {one["stage"]: one["reached"] for one in now["stages"]}["customer"] == 1
+    assert {one["stage"]: one["reached"] for one in following["stages"]}["lead"] == 5
+    assert now["revenue"]["reached"] == "20000"
+    assert 'leadpact_goal_pace_ratio{goal="New sales",stage="lead",tenant=""}' in metrics
+    assert "GoalsReport" in json.dumps(schema["paths"]["/goals"])
+
+
+async def test_before_anything_was_counted_the_goals_are_the_plan_alone(engine: AsyncEngine) -> None:
+    parts = parts_of(engine, "secret")
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
+        told = (await client.get("/goals", headers={"Authorization": "Bearer secret"})).json()
+    assert told["counted_since"] is None
+    assert {one["reached"] for goal in told["goals"] for one in goal["stages"]} == {None}
+
+
+async def test_all_tenants_of_one_agreement_count_together_and_others_not(engine: AsyncEngine) -> None:
+    other = about(events.FormSubmitted, form="x", tenant="hubspot:2", lead="hubspot:2:1")
+    await work_of(engine).handle(records(form(1), other))
+    assert by_day(await counts(engine, TENANT, "hubspot:2"))[NOW.date(), "lead"] == (2, 0)
+    assert by_day(await counts(engine))[NOW.date(), "lead"] == (1, 0)
+    parts = dataclasses.replace(parts_of(engine, "secret"), agreements=Agreements(with_parts(tenant="hubspot:2")))
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi") as client:
+        own, nobodys = [
+            await client.get(f"/goals?tenant={tenant}", headers={"Authorization": "Bearer secret"})
+            for tenant in ("hubspot:2", "hubspot:1")
+        ]
+    assert {one["stage"]: one["reached"] for one in own.json()["goals"][1]["stages"]}["lead"] == 1
+    assert nobodys.json()["title"] == "no_agreement"

@@ -43,6 +43,7 @@ COMMITS = {
     "shared/work.py": "the one loop",
     "shared/bus/embedded.py": "a broker's own storage: records, offsets, members",
     "shared/database.py": "migrations, a service each in one transaction",
+    "services/kpi/ticking.py": "how commitments ended: about no lead, so without a message and a key",
     "services/handoff/notifying.py": "what became of a notification: no decision, and between the two no lock is held",
 }
 TRANSACTION = re.compile(r"(^|\.)(begin|begin_nested|begin_transaction|commit|rollback)$")

@@ -95,12 +95,20 @@ def due(agreement: Agreement, counts: Counts, *, since: datetime, now: datetime)
     started = max(filter(None, (counts.since, agreement.effective)), default=None) if counts.since else None
     if started is None:
         return
+    known = {(one.goal, one.commitment, one.first, one.last) for one in counts.judged}
+    for goal, commitment, part in _parts(agreement, days, since, now):
+        is_new = (goal.name, commitment.text, part.first, part.last) not in known
+        if is_new and part.first >= started and since < due_at(part.last, days) <= now:
+            yield _judged(agreement, goal, commitment, part, counts)
+
+
+def _parts(agreement: Agreement, days: Days, since: datetime, now: datetime) -> Iterator[tuple[Goal, Commitment, Part]]:
+    """Of every commitment in the periods for which anything was needed since then."""
     for goal in agreement.goals:
         for period in goal.periods(days.day_of(since) - DAY, days.day_of(now)):
             for commitment in goal.marketing_owes:
                 for part in parts_of(commitment, goal, period, days):
-                    if part.first >= started and since < due_at(part.last, days) <= now:
-                        yield _judged(agreement, goal, commitment, part, counts)
+                    yield goal, commitment, part
 
 
 def due_at(last: date, days: Days) -> datetime:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from services.kpi.domain.leads import ClockLabels, LeadState, RunningClock, Untouched
+from services.kpi.domain.counts import DealEnd, StageDay
+from services.kpi.domain.leads import ClockLabels, LeadState, RunningClock, Unsourced, Untouched
 from services.kpi.domain.tallies import (
     ATTEMPTS,
     ATTEMPTS_CORRECTED,
@@ -53,6 +55,7 @@ from shared.events import (
     ClockStarted,
     ContactChanged,
     ContactsMerged,
+    DealLost,
     DealWon,
     FormSubmitted,
     LeadAssigned,
@@ -67,6 +70,8 @@ from shared.events import (
 
 SOURCE_PROPERTY: Final = "hs_analytics_source"
 EMAIL_PROPERTY: Final = "email"
+COMES_FROM: Final = {"mql": "lead", "sql": "mql", "customer": "sql"}  # the stages between which goals convert
+MOST: Final = Decimal(10) ** 15  # what is worth more is no amount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +80,20 @@ class Counted:
 
     state: LeadState
     tallies: tuple[Tally, ...] = ()
+    days: tuple[StageDay, ...] = ()
+    deals: tuple[DealEnd, ...] = ()
     others: Mapping[str, LeadState] = field(default_factory=dict)
 
 
 # --- the funnel ---
 
 
-def reach(state: LeadState, stage: str, at: datetime) -> Counted:
+def reach(state: LeadState, stage: str, at: datetime, terms: Terms, *, grade: str = "") -> Counted:
     """The lead is at `stage`, and therefore past those before it: each counts the first time only.
 
     So no conversion exceeds 1, also when Sales opens a deal without a word about the stages between.
+    It counts on the day of `at`, an MQL with its `grade`; on the day of the stage that it came from, as one
+    of those that moved on.
     """
     if state.gone:
         return Counted(state=state)
@@ -92,23 +101,48 @@ def reach(state: LeadState, stage: str, at: datetime) -> Counted:
     new = {one: at for one in passed if one not in state.stages}
     if not new:
         return Counted(state=state)
-    tallies = tuple((STAGE_ENTRIES, (one, state.source), 1.0) for one in new)
-    return Counted(state=replace(state, stages=state.stages | new), tallies=tallies)
+    entered = [(one, terms.day_of(at), grade if one == "mql" else "") for one in new]
+    unsourced = (*state.unsourced, *entered) if state.source == UNKNOWN else ()
+    after = replace(state, stages=state.stages | new, unsourced=unsourced)
+    return Counted(
+        state=after,
+        tallies=tuple((STAGE_ENTRIES, (one, state.source), 1.0) for one in new),
+        days=(*_entries(entered, state.source, 1), *_moved_on(after, new, terms)),
+    )
+
+
+def _entries(entered: Iterable[Unsourced], source: str, entries: int) -> Iterable[StageDay]:
+    for stage, day, grade in entered:
+        yield StageDay(day=day, stage=stage, source=source, grade=grade, entries=entries)
+
+
+def _moved_on(state: LeadState, new: Mapping[str, datetime], terms: Terms) -> Iterable[StageDay]:
+    for stage in new:
+        if former := COMES_FROM.get(stage):
+            yield StageDay(day=terms.day_of(state.stages[former]), stage=former, source=state.source, moved_on=1)
 
 
 def contact_changed(state: LeadState, message: ContactChanged, terms: Terms) -> Counted:
     values = {value.name: value.value or "" for value in message.values}
-    if SOURCE_PROPERTY in values and state.source == UNKNOWN and not state.gone:
-        found = source_of(values[SOURCE_PROPERTY])
-        state = state if found == UNKNOWN else replace(state, source=found)
-    if _is_lead(terms, Subject(properties=values), otherwise=bool(values.get(EMAIL_PROPERTY))):
-        return reach(state, "lead", message.at)
-    return Counted(state=state)
+    sourced = _sourced(state, source_of(values.get(SOURCE_PROPERTY)))
+    if not _is_lead(terms, Subject(properties=values), otherwise=bool(values.get(EMAIL_PROPERTY))):
+        return sourced
+    reached = reach(sourced.state, "lead", message.at, terms)
+    return replace(reached, days=(*sourced.days, *reached.days))
+
+
+def _sourced(state: LeadState, source: str) -> Counted:
+    """Its source is known at last: what counted by day without one counts under it. The first source stays."""
+    if state.gone or source == UNKNOWN or state.source not in (UNKNOWN, source):
+        return Counted(state=state)
+    moved = (*_entries(state.unsourced, UNKNOWN, -1), *_entries(state.unsourced, source, 1))
+    after = state if state.source == source and not moved else replace(state, source=source, unsourced=())
+    return Counted(state=after, days=moved)
 
 
 def form_submitted(state: LeadState, message: FormSubmitted, terms: Terms) -> Counted:
     if _is_lead(terms, Subject(properties={}, forms=frozenset({message.form})), otherwise=True):
-        return reach(state, "lead", message.at)
+        return reach(state, "lead", message.at, terms)
     return Counted(state=state)
 
 
@@ -123,9 +157,9 @@ def lead_scored(state: LeadState, message: LeadScored, terms: Terms) -> Counted:
         forms=frozenset(submission.form for submission in message.forms),
     )
     if not message.disqualified and terms.mql is not None and terms.mql.holds(subject):
-        return reach(state, "mql", message.at)
+        return reach(state, "mql", message.at, terms, grade=message.grade)
     if _is_lead(terms, subject, otherwise=bool(message.forms)):
-        return reach(state, "lead", message.at)
+        return reach(state, "lead", message.at, terms)
     return Counted(state=state)
 
 
@@ -134,25 +168,52 @@ def _is_lead(terms: Terms, subject: Subject, *, otherwise: bool) -> bool:
 
 
 def lead_qualified(state: LeadState, message: LeadQualified, terms: Terms) -> Counted:
-    return reach(state, "sql", message.at)
+    return reach(state, "sql", message.at, terms)
 
 
 def opportunity_opened(state: LeadState, message: OpportunityOpened, terms: Terms) -> Counted:
-    return reach(state, "opportunity", message.at)
+    return reach(state, "opportunity", message.at, terms)
 
 
 def deal_won(state: LeadState, message: DealWon, terms: Terms) -> Counted:
-    return reach(state, "customer", message.at)
+    return replace(reach(state, "customer", message.at, terms), deals=(_deal(message, terms, won=True),))
+
+
+def deal_lost(state: LeadState, message: DealLost, terms: Terms) -> Counted:
+    """The lead stays the customer that it was; the money of a deal that had been won is not there."""
+    return Counted(state=state, deals=(_deal(message, terms, won=False),))
+
+
+def _deal(message: DealWon | DealLost, terms: Terms, *, won: bool) -> DealEnd:
+    amount, currency = (message.amount, message.currency) if isinstance(message, DealWon) else (None, None)
+    return DealEnd(
+        deal=message.deal,
+        at=message.at,
+        day=terms.day_of(message.at),
+        won=won,
+        amount=_amount(amount),
+        currency=(currency or "").strip().upper(),
+    )
+
+
+def _amount(said: str | None) -> Decimal | None:
+    """What a deal is worth; None when the CRM says nothing, or no number."""
+    try:
+        amount = Decimal(said or "")
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and abs(amount) < MOST else None
 
 
 # --- between the two teams ---
 
 
 def handed_off(state: LeadState, message: LeadHandedOff, terms: Terms) -> Counted:
-    counted = reach(state, "mql", message.at)
+    counted = reach(state, "mql", message.at, terms, grade=message.grade)
     untouched = Untouched(ready_at=message.ready_at, team=message.team, priority=message.priority)
     labels, delay_s = (message.team, message.priority), (message.at - message.ready_at).total_seconds()
-    return Counted(
+    return replace(
+        counted,
         state=replace(counted.state, episode=message.episode, untouched=untouched, settled={}),
         tallies=(
             *counted.tallies,
@@ -348,16 +409,15 @@ def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadS
     parted = {lead: _gone(other) for lead, other in others.items()}
     if state.gone:
         return Counted(state=state, others=parted)
-    stages, source = dict(state.stages), state.source
+    stages, source, unsourced = dict(state.stages), state.source, state.unsourced
     untouched = [other.untouched for other in others.values() if other.untouched and not state.episode]
     for other in others.values():
         source = other.source if source == UNKNOWN else source
+        unsourced = (*unsourced, *other.unsourced)
         for stage, at in other.stages.items():
             stages[stage] = min(at, stages.get(stage, at))
-    return Counted(
-        state=replace(state, stages=stages, source=source, untouched=state.untouched or next(iter(untouched), None)),
-        others=parted,
-    )
+    one = replace(state, stages=stages, unsourced=unsourced, untouched=state.untouched or next(iter(untouched), None))
+    return replace(_sourced(one, source), others=parted)
 
 
 def contact_erased(state: LeadState) -> Counted:

@@ -187,6 +187,25 @@ def report(agreement: Agreement, counts: Counts, now: datetime) -> GoalsReport:
     )
 
 
+def first_day(agreement: Agreement, *, since: datetime, now: datetime) -> date:
+    """The first day that says anything of the goals as they stand now, and as they stood since then."""
+    days = Days.of(agreement)
+    start, today = days.day_of(since) - DAY, days.day_of(now)
+    cohort = (agreement.kpis.conversion.window or COHORT) + max(
+        (_longest_lag(goal) for goal in agreement.goals), default=DAY
+    )
+    spans = [
+        goal.span(period).first
+        for goal in agreement.goals
+        for period in (*_shown(goal, today), *goal.periods(start, today))
+    ]
+    return min([*spans, today - cohort - DAY])
+
+
+def _longest_lag(goal: Goal) -> timedelta:
+    return max(getattr(goal.lag, step) or timedelta() for step in STEPS.values())
+
+
 def _shown(goal: Goal, today: date) -> Sequence[Period]:
     return (goal.period,) if isinstance(goal.period, Period) else list(goal.periods(today, today))
 

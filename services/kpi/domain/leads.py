@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from shared.agreement.goals import UNKNOWN
 
+Unsourced = tuple[str, date, str]  # stage, day, grade
 ClockLabels = tuple[str, str, str]  # clock, team, priority
 
 
@@ -37,8 +38,9 @@ class Untouched:
 
 @dataclass(frozen=True, kw_only=True)
 class LeadState:
-    """One lead. `stages` has the first time that each was reached; `settled` the labels under which
-    the settled breaches of this episode were counted, by clock, should one be taken back.
+    """One lead. `stages` has the first time that each was reached; `unsourced` how those stages counted
+    by day of which nobody knew yet what source they came from; `settled` the labels under which the settled
+    breaches of this episode were counted, by clock, should one be taken back.
 
     `gone`: merged away or erased. It stays known as that, because what the other topics still say
     of it may be read later, and would count its stages again.
@@ -46,6 +48,7 @@ class LeadState:
 
     source: str = UNKNOWN
     stages: dict[str, datetime] = field(default_factory=dict)
+    unsourced: tuple[Unsourced, ...] = ()
     episode: int = 0
     untouched: Untouched | None = None
     clocks: dict[str, RunningClock] = field(default_factory=dict)

@@ -14,6 +14,8 @@ ESCALATIONS: Final = "leadpact_escalations_total"
 REASSIGNMENTS: Final = "leadpact_reassignments_total"
 RETURNS: Final = "leadpact_returns_total"
 REJECTIONS: Final = "leadpact_rejections_total"
+COMMITMENTS_ENDED: Final = "leadpact_commitments_ended_total"
+COMMITMENTS_CORRECTED: Final = "leadpact_commitments_corrected_total"
 CLOCKS_OPEN: Final = "leadpact_clocks_open"
 CLOCKS_PAUSED: Final = "leadpact_clocks_paused"
 CLOCKS_OVERDUE: Final = "leadpact_clocks_overdue"
@@ -23,6 +25,7 @@ HANDOFF_DELAY: Final = "leadpact_handoff_delay_seconds"
 HANDOFF_DELAY_WORKING: Final = "leadpact_handoff_delay_working_seconds"
 RESPONSE: Final = "leadpact_response_seconds"
 RESPONSE_WORKING: Final = "leadpact_response_working_seconds"
+GOAL_PACE: Final = "leadpact_goal_pace_ratio"  # worked out as of now: no tally stands behind it
 
 LABELS: Final[dict[str, tuple[str, ...]]] = {
     STAGE_ENTRIES: ("stage", "source"),
@@ -35,6 +38,8 @@ LABELS: Final[dict[str, tuple[str, ...]]] = {
     REASSIGNMENTS: ("reason", "team"),
     RETURNS: ("reason", "track"),
     REJECTIONS: ("reason", "team"),
+    COMMITMENTS_ENDED: ("tenant", "goal", "stage", "outcome"),
+    COMMITMENTS_CORRECTED: ("tenant", "goal", "stage"),
     CLOCKS_OPEN: ("clock", "team", "priority"),
     CLOCKS_PAUSED: ("clock", "team", "priority"),
     CLOCKS_OVERDUE: ("clock", "team", "priority"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from itertools import product
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
+from services.kpi.domain.commitments import OUTCOMES
 from services.kpi.domain.tallies import (
     ATTEMPTS,
     ATTEMPTS_CORRECTED,
@@ -16,6 +19,8 @@ from services.kpi.domain.tallies import (
     CLOCKS_OPEN,
     CLOCKS_OVERDUE,
     CLOCKS_PAUSED,
+    COMMITMENTS_CORRECTED,
+    COMMITMENTS_ENDED,
     ENDS,
     ESCALATIONS,
     HANDOFFS,
@@ -79,6 +84,8 @@ class Terms:
     tracks: tuple[str, ...] = ("",)
     escalations: int = 0
     targets: Mapping[Labels, float] = field(default_factory=dict)  # by tenant, kpi, and of what
+    zone: str = "UTC"
+    commitments: tuple[Labels, ...] = ()  # tenant, goal, stage
 
     @classmethod
     def of(cls, agreement: Agreement) -> Terms:
@@ -96,6 +103,14 @@ class Terms:
             tracks=_distinct(["", *agreement.nurture.tracks]),
             escalations=len(follow_up.escalation),
             targets=dict(_targets(agreement)),
+            zone=agreement.timezone,
+            commitments=tuple(
+                dict.fromkeys(
+                    (agreement.tenant or "", goal.name, owed.stage)
+                    for goal in agreement.goals
+                    for owed in goal.marketing_owes
+                )
+            ),
         )
 
     def reason(self, said: str) -> str:
@@ -105,6 +120,10 @@ class Terms:
     def track(self, said: str) -> str:
         return said if said in self.tracks else OTHER
 
+    def day_of(self, at: datetime) -> date:
+        """The day that it is then, in the agreement's time zone."""
+        return at.astimezone(ZoneInfo(self.zone)).date()
+
     def combinations(self, metric: str) -> list[Labels]:
         """Every combination of labels that can be foreseen; each is shown as 0 from the start.
 
@@ -112,6 +131,9 @@ class Terms:
         """
         if metric == ATTEMPTS_CORRECTED:
             return [(team, *map(str, correction)) for team in self.teams for correction in CORRECTIONS]
+        if metric in (COMMITMENTS_ENDED, COMMITMENTS_CORRECTED):
+            outcomes = [(outcome,) for outcome in OUTCOMES] if metric == COMMITMENTS_ENDED else [()]
+            return [(*owed, *outcome) for owed in self.commitments for outcome in outcomes]
         owed, whose = list(PROMISED.values()), (self.teams, self.priorities)
         axes: dict[str, tuple[Iterable[str], ...]] = {
             STAGE_ENTRIES: (STAGES, SOURCES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -431,3 +432,114 @@ def test_a_survivor_that_was_never_handed_off_goes_on_with_the_first_touch_of_th
 
 def merge() -> events.ContactsMerged:
     return about(events.ContactsMerged, lead="hubspot:1:8", merged=(LEAD,))
+
+
+# --- by day, for goals ---
+
+
+def test_each_stage_counts_on_its_day_in_the_time_zone_of_the_agreement() -> None:
+    night = events.FormSubmitted(id="0" * 32, tenant="hubspot:1", lead=LEAD, at=NOW.replace(hour=23), form="x")
+    for zone, day in (("UTC", NOW.date()), ("Europe/Bucharest", NOW.date() + timedelta(days=1))):
+        (entry,) = counting.form_submitted(LeadState(), night, Terms(zone=zone)).days
+        assert (entry.day, entry.stage, entry.entries, entry.moved_on) == (day, "lead", 1, 0)
+
+
+def test_an_mql_counts_with_the_grade_that_it_had_then_and_only_the_first_time() -> None:
+    first = counting.lead_scored(LeadState(), scored("A1"), TERMS)
+    assert {(one.stage, one.grade) for one in first.days if one.entries} == {("lead", ""), ("mql", "A1")}
+    again = counting.handed_off(first.state, handed_off(), TERMS)
+    assert again.days == ()
+
+
+def test_who_is_handed_off_unscored_is_an_mql_of_the_grade_of_the_hand_off() -> None:
+    entries = counting.handed_off(LeadState(), handed_off(), TERMS).days
+    assert {(one.stage, one.grade) for one in entries if one.entries} == {("lead", ""), ("mql", "A1")}
+
+
+def test_who_reaches_a_stage_has_moved_on_from_the_day_of_the_stage_before() -> None:
+    lead = counting.form_submitted(LeadState(), about(events.FormSubmitted, form="x"), TERMS)
+    later = about(events.LeadQualified, after=timedelta(days=9))
+    moved = [one for one in counting.lead_qualified(lead.state, later, TERMS).days if one.moved_on]
+    assert [(one.stage, one.day) for one in moved] == [
+        ("lead", NOW.date()),
+        ("mql", NOW.date() + timedelta(days=9)),
+    ]
+
+
+@given(st.lists(st.sampled_from(["form", "score", "handoff", "sql", "opportunity", "won"]), max_size=8))
+def test_no_more_move_on_than_entered_and_each_stage_is_entered_once(steps: list[str]) -> None:
+    story: dict[str, Any] = {
+        "form": about(events.FormSubmitted, form="x"),
+        "score": scored("A1"),
+        "handoff": handed_off(),
+        "sql": about(events.LeadQualified),
+        "opportunity": about(events.OpportunityOpened, deal="1"),
+        "won": about(events.DealWon, deal="1"),
+    }
+    state, entered, moved = LeadState(), dict[str, int](), dict[str, int]()
+    handle: dict[str, Any] = {
+        "form": counting.form_submitted, "score": counting.lead_scored, "handoff": counting.handed_off,
+        "sql": counting.lead_qualified, "opportunity": counting.opportunity_opened, "won": counting.deal_won,
+    }  # fmt: skip
+    for step in steps:
+        counted = handle[step](state, story[step], TERMS)
+        state = counted.state
+        for one in counted.days:
+            entered[one.stage] = entered.get(one.stage, 0) + one.entries
+            moved[one.stage] = moved.get(one.stage, 0) + one.moved_on
+    assert set(entered.values()) <= {1}
+    assert all(moved[stage] <= entered[stage] for stage in entered)
+
+
+def test_who_is_gone_counts_on_no_day() -> None:
+    assert counting.lead_scored(LeadState(gone=True), scored("A1"), TERMS).days == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "amount"),
+    [("15000", 15000), ("15000.50", Decimal("15000.50")), (None, None), ("", None), ("much", None), ("NaN", None),
+     ("1e30", None)],
+)  # fmt: skip
+def test_a_deal_is_worth_what_the_crm_says_where_that_is_a_number(said: str | None, amount: Any) -> None:
+    won = about(events.DealWon, deal="1", amount=said, currency="usd")
+    (deal,) = counting.deal_won(LeadState(), won, TERMS).deals
+    assert (deal.won, deal.amount, deal.currency) == (True, amount, "USD")
+
+
+def test_a_deal_that_is_lost_in_the_end_is_no_revenue_but_the_customer_stays() -> None:
+    before = counting.deal_won(LeadState(), about(events.DealWon, deal="1", amount="5"), TERMS).state
+    counted = counting.deal_lost(before, about(events.DealLost, deal="1"), TERMS)
+    assert counted.state is before
+    assert [(deal.deal, deal.won) for deal in counted.deals] == [("1", False)]
+
+
+def entries(*counted: counting.Counted) -> dict[tuple[str, str], int]:
+    """How many entered, by stage and source."""
+    found: dict[tuple[str, str], int] = {}
+    for one in (day for each in counted for day in each.days):
+        found[one.stage, one.source] = found.get((one.stage, one.source), 0) + one.entries
+    return {key: many for key, many in found.items() if many}
+
+
+def test_what_counted_by_day_without_a_source_counts_under_the_one_that_comes_later() -> None:
+    first = counting.handed_off(LeadState(), handed_off(), TERMS)
+    second = counting.contact_changed(first.state, contact(hs_analytics_source="OFFLINE"), TERMS)
+    third = counting.contact_changed(second.state, contact(hs_analytics_source="PAID_SEARCH"), TERMS)
+    assert entries(first, second, third) == {("lead", "OFFLINE"): 1, ("mql", "OFFLINE"): 1}
+    assert {one.grade for one in second.days if one.stage == "mql"} == {"A1"}
+    assert third.state.unsourced == ()
+
+
+@pytest.mark.parametrize(("survivor", "other"), [("OFFLINE", ""), ("", "OFFLINE")])
+def test_of_merged_contacts_what_counted_without_a_source_counts_under_the_one_that_is_known(
+    survivor: str, other: str
+) -> None:
+    counted = []
+    for source in (survivor, other):
+        reached = counting.form_submitted(LeadState(), about(events.FormSubmitted, form="x"), TERMS)
+        counted += [reached, counting.contact_changed(reached.state, contact(hs_analytics_source=source), TERMS)]
+    merge = about(events.ContactsMerged, merged=("hubspot:1:8",))
+    merged = counting.merged(counted[1].state, merge, {"hubspot:1:8": counted[3].state})
+    assert entries(*counted, merged) == {("lead", "OFFLINE"): 2}
+    again = counting.contact_changed(merged.state, contact(hs_analytics_source="OFFLINE"), TERMS)
+    assert entries(again) == {}

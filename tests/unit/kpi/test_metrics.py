@@ -13,8 +13,11 @@ from services.kpi.domain.tallies import (
     BUCKETS,
     CLOCKS_CORRECTED,
     CLOCKS_ENDED,
+    COMMITMENTS_CORRECTED,
+    COMMITMENTS_ENDED,
     ESCALATIONS,
     FIRST_TOUCH,
+    GOAL_PACE,
     HANDOFF_DELAY,
     HANDOFFS,
     LABELS,
@@ -55,7 +58,7 @@ def test_before_the_tallies_were_read_nothing_is_shown(registry: CollectorRegist
 
 
 def test_every_label_that_can_be_foreseen_starts_at_zero(registry: CollectorRegistry, metrics: KpiMetrics) -> None:
-    metrics.show({}, read_at=1.0)
+    metrics.show({}, {}, read_at=1.0)
     assert {frozenset(labels) for labels in shown(registry, HANDOFFS)} == {frozenset({"inbound", "Asked for a demo"})}
     assert set(shown(registry, HANDOFFS).values()) == {0.0}
     assert len(shown(registry, "leadpact_contact_attempts_total")) == 8 * 15
@@ -63,7 +66,7 @@ def test_every_label_that_can_be_foreseen_starts_at_zero(registry: CollectorRegi
 
 def test_what_a_former_agreement_counted_is_still_shown(registry: CollectorRegistry, metrics: KpiMetrics) -> None:
     before: Tallies = {(HANDOFFS, ("Old trigger", "inbound")): 4.0}
-    metrics.show(before, read_at=1.0)
+    metrics.show(before, {}, read_at=1.0)
     assert sorted(shown(registry, HANDOFFS).values()) == [0.0, 4.0]
 
 
@@ -71,7 +74,7 @@ def test_the_histogram_is_cumulative_and_writes_its_bounds_as_the_client_does(
     registry: CollectorRegistry, metrics: KpiMetrics
 ) -> None:
     touches = [tally for took_s in (10.0, 200.0) for tally in observed(FIRST_TOUCH, ("inbound", "urgent"), took_s)]
-    metrics.show(summed(touches), read_at=1.0)
+    metrics.show(summed(touches), {}, read_at=1.0)
     text = generate_latest(registry).decode()
     assert 'leadpact_first_touch_seconds_bucket{le="60.0",priority="urgent",team="inbound"} 1.0' in text
     assert 'leadpact_first_touch_seconds_bucket{le="300.0",priority="urgent",team="inbound"} 2.0' in text
@@ -82,7 +85,7 @@ def test_the_histogram_is_cumulative_and_writes_its_bounds_as_the_client_does(
 def test_each_histogram_counts_what_was_observed_in_it_and_nothing_of_the_others(
     registry: CollectorRegistry, metrics: KpiMetrics
 ) -> None:
-    metrics.show(summed(observed(HANDOFF_DELAY, ("inbound", "urgent"), 0.3)), read_at=1.0)
+    metrics.show(summed(observed(HANDOFF_DELAY, ("inbound", "urgent"), 0.3)), {}, read_at=1.0)
     counts = {name: sum(shown(registry, f"{name}_count").values()) for name in BUCKETS}
     assert counts == {name: float(name == HANDOFF_DELAY) for name in BUCKETS}
     assert sum(shown(registry, bucket(HANDOFF_DELAY)).values()) == len([b for b in BUCKETS[HANDOFF_DELAY] if b > 0.3])
@@ -113,6 +116,22 @@ def test_each_step_of_the_agreement_s_escalation_is_foreseen_and_each_reason_to_
     assert {reason for reason, _ in terms.combinations(REASSIGNMENTS)} == reasons
 
 
+def test_the_pace_of_a_goal_is_shown_as_it_is_now(registry: CollectorRegistry, metrics: KpiMetrics) -> None:
+    metrics.show({}, {("", "New sales", "mql"): 0.8}, read_at=1.0)
+    assert set(shown(registry, GOAL_PACE).values()) == {0.8}
+    metrics.show({}, {}, read_at=2.0)
+    assert not shown(registry, GOAL_PACE)
+
+
+def test_every_end_of_a_commitment_is_foreseen_for_each_goal_and_stage() -> None:
+    terms = Terms.of(agreement())
+    assert terms.combinations(COMMITMENTS_ENDED) == [
+        ("", "New sales", "mql", "met"),
+        ("", "New sales", "mql", "missed"),
+    ]
+    assert terms.combinations(COMMITMENTS_CORRECTED) == [("", "New sales", "mql")]
+
+
 def test_what_goes_back_because_nobody_took_it_on_has_a_reason_of_its_own_where_that_is_agreed() -> None:
     assert Terms.of(agreement(if_not_accepted="return")).reason("not_accepted") == "not_accepted"
     assert Terms.of(agreement()).reason("not_accepted") == "other"
@@ -120,7 +139,7 @@ def test_what_goes_back_because_nobody_took_it_on_has_a_reason_of_its_own_where_
 
 def test_the_series_of_a_team_stay_in_bounds(registry: CollectorRegistry) -> None:
     terms = Terms.of(agreement())
-    KpiMetrics(registry, lambda: [terms]).show({}, read_at=1.0)
+    KpiMetrics(registry, lambda: [terms]).show({}, {}, read_at=1.0)
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert len(lines) < SERIES_OF_A_TEAM * len(terms.teams)
 
