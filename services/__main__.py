@@ -276,6 +276,33 @@ def versions(
             typer.echo(one.line())
 
 
+@app.command(epilog="Example: leadpact goals --tenant hubspot:62515")
+def goals(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Option(help="Whose agreement; else that of all others.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What the goals need by when, and whether they are on pace.
+
+    By stage, method and week, what Marketing owes, and what the target needs at the conversions really
+    measured. Where nothing ever ran, the plan alone.
+    """
+    import msgspec
+
+    from services.commands import goals as held
+    from shared import log
+
+    log.configure(level="CRITICAL")  # what goes wrong is told in a line
+    found = asyncio.run(held.read(context.obj, tenant))
+    if as_json:
+        _print_json(msgspec.to_builtins(found))
+        return
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else held.WIDTH
+    Console(markup=False, highlight=False, width=width).print(held.shown(found))
+
+
 @app.command(epilog="Example: leadpact settings --json")
 def settings(context: typer.Context, as_json: Json = False) -> None:
     """Every setting, as it is now.

@@ -28,12 +28,12 @@ class BusinessTime:
         """Begins at real time, or where the last run may have come to when that is later. Raises Broken."""
         self._path = path
         self._writing = threading.Lock()
-        now, remembered = wall.now(), _read(path)
-        if speed == 1 and (remembered is None or remembered <= now):
+        now, start = wall.now(), latest(path, wall)
+        if speed == 1 and start <= now:
             self.clock: Clock = wall
             self._ahead = timedelta(0)  # real time goes on by itself
         else:
-            self.clock = SpedClock(speed=speed, start=max(now, remembered or now), real=wall)
+            self.clock = SpedClock(speed=speed, start=start, real=wall)
             self._ahead = timedelta(seconds=AHEAD_S) * speed
         self._remember(self.clock.now() + self._ahead)
 
@@ -59,6 +59,12 @@ class BusinessTime:
     def _remember(self, moment: datetime) -> None:
         with self._writing:  # the thread of the one before may still be at it
             write_whole(self._path, moment.isoformat() + "\n")
+
+
+def latest(path: Path, wall: Clock) -> datetime:
+    """Business time for who only looks: real time, or where a run with this file may have come to. Raises Broken."""
+    now, remembered = wall.now(), _read(path)
+    return max(now, remembered or now)
 
 
 def _read(path: Path) -> datetime | None:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.commands import goals
 from services.kpi import store
 from services.kpi.app import build
 from services.kpi.domain.counts import Counts
@@ -480,3 +481,15 @@ async def test_all_tenants_of_one_agreement_count_together_and_others_not(engine
         ]
     assert {one["stage"]: one["reached"] for one in own.json()["goals"][1]["stages"]}["lead"] == 1
     assert nobodys.json()["title"] == "no_agreement"
+
+
+async def test_the_command_reads_from_the_database_what_the_service_tells(engine: AsyncEngine, uri: str) -> None:
+    await work_of(engine).handle(records(form(1), form(2)))
+    told = await goals.read({"LEADPACT_DATABASE": uri, "LEADPACT_AGREEMENT": str(AGREEMENT)}, "")
+    assert told.counted_since == NOW.date()
+    assert told.goals
+
+
+async def test_the_command_shows_the_plan_alone_where_nobody_migrated_yet(new_database: Callable[[], str]) -> None:
+    environ = {"LEADPACT_DATABASE": new_database(), "LEADPACT_AGREEMENT": str(AGREEMENT)}
+    assert (await goals.read(environ, "")).counted_since is None
