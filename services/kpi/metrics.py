@@ -81,7 +81,7 @@ TARGET_HELP: Final = "What the agreement in force wants of a ratio; tenant: whos
 GOAL_PACE_LABELS: Final = ("tenant", "goal", "stage")
 GOAL_PACE_HELP: Final = (
     "The share of a goal's stage that is reached over the share of its working days gone: 1 is on pace."
-    " Shown while the stage is needed; the tenant is empty where one agreement holds for all."
+    " Shown while the stage is needed, once five should be there; no tenant: the agreement of all."
 )
 READ_AT: Final = "leadpact_tallies_read_timestamp_seconds"
 READ_AT_HELP: Final = "When this instance last read the tallies; what it shows is as old as that."

@@ -23,6 +23,7 @@ from shared.agreement.goals import DAY, REST, SOURCES, STAGES, STEPS, Goal, Meth
 from shared.agreement.values import Period
 
 ENOUGH: Final = 30  # leads of a cohort, before anything is concluded from it
+SAYS_SOMETHING: Final = 5  # who should be there by now, before a pace is worth an alert
 COHORT: Final = timedelta(days=90)  # unless kpis.conversion.window says otherwise
 NOT_MEASURED: Final = "not measured: nothing tells of visitors yet"
 MEASURED_STAGES: Final[tuple[Stage, ...]] = ("lead", "mql", "sql", "customer")
@@ -211,15 +212,19 @@ def _shown(goal: Goal, today: date) -> Sequence[Period]:
 
 
 def paces(agreement: Agreement, counts: Counts, now: datetime) -> Iterator[tuple[str, Stage, float]]:
-    """The pace of each stage of each goal whose window is open now: of a goal that comes again, one at most."""
+    """The pace of each stage of each goal whose window is open now: of a goal that comes again, one at most.
+
+    None before so many should be there that it says something: on a first morning it is chance.
+    """
     days = Days.of(agreement)
     today = days.day_of(now)
     for goal in agreement.goals:
         for period in goal.periods(today, today):
             held = _Held(goal=goal, period=period, counts=counts, days=days, now=now)
-            for one in (held.stage(stage) for stage in held.stages if held.window(stage).holds(today)):
-                if one.pace is not None:
-                    yield goal.name, one.stage, one.pace
+            for stage in (stage for stage in held.stages if held.window(stage).holds(today)):
+                due = goal.needed[stage] * held.gone_counted(held.window(stage))
+                if due >= SAYS_SOMETHING and (pace := held.stage(stage).pace) is not None:
+                    yield goal.name, stage, pace
 
 
 def pace(reached: Fraction, needed: Fraction, gone: Fraction) -> float | None:

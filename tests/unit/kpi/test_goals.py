@@ -192,6 +192,14 @@ def test_each_stage_of_a_goal_that_comes_again_has_one_pace() -> None:
     assert sorted(found) == ["customer", "lead", "mql", "sql"]
 
 
+def test_a_pace_is_no_matter_for_alerts_before_five_should_be_there() -> None:
+    """500 MQLs on 64 working days are 7.8 a day: five by a quarter to three of the first one."""
+    counts = Counts(days=reached("lead", date(2026, 6, 1)))
+    for hours, known in ((14, False), (15, True)):
+        now = at(date(2026, 11, 25), timedelta(hours=hours))
+        assert ("mql" in {stage for _, stage, _ in paces(agreement(), counts, now)}) is known
+
+
 def test_a_goal_of_its_own_period_is_shown_also_when_it_is_over_and_has_no_pace_then() -> None:
     held, later = agreement(), at(date(2028, 1, 1))
     assert [one.state for one in report(held, Counts(), later).goals] == ["over"]
