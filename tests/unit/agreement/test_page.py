@@ -43,7 +43,7 @@ def test_an_example_to_copy_is_right(example: str, tmp_path: Path) -> None:
 
 
 def test_there_are_examples_to_copy() -> None:
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 7
 
 
 def test_the_lead_before_the_holidays_is_due_when_the_page_says() -> None:
