@@ -1,9 +1,9 @@
 """`make bench`: each figure is a ratio to a ceiling measured in the same run, because machines are noisy.
 
     python -m bench                 everything, a few minutes
-    python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars
+    python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars, backtest
 
-All but calendars need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
+All but calendars and backtest need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
 docs/performance.md has it.
 """
 
@@ -34,7 +34,7 @@ import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench import bare, calendars, firing
+from bench import backtest, bare, calendars, firing
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
 from services.ingest.domain.door import normalise
@@ -60,6 +60,7 @@ AIMS = {
     "late": "p99 ≤ 1 s",
     "memory": "≤ 150 MB",
     "calendars": "≥ 100,000",
+    "backtest": "≤ 250 MB",
 }
 
 
@@ -402,6 +403,19 @@ def bench_calendars() -> Iterator[Row]:
     yield Row("making a calendar's table of a year, once", f"{found.table * 1e3:.1f} ms", "", "", "")
 
 
+# --- the backtest ---
+
+
+def bench_backtest() -> Iterator[Row]:
+    """A made-up record of two sizes, both agreements, the whole command; the memory must not grow with the record."""
+    with tempfile.TemporaryDirectory(prefix="leadpact-bench-") as folder:
+        for many in backtest.SIZES:
+            found = backtest.measure(Path(folder), many)
+            ours, bare_rate = f"{found.ours:,.0f} events/s", f"{found.bare:,.0f} events/s"
+            yield Row(f"backtest of {many:,} events", ours, bare_rate, f"{found.ratio:.4f}", "")
+            yield Row("its largest process", f"{found.peak_mb:,.0f} MB", "", "", AIMS["backtest"])
+
+
 BENCHES = {
     "door": bench_door,
     "pipeline": bench_pipeline,
@@ -409,7 +423,7 @@ BENCHES = {
     "firing": bench_firing,
     "memory": bench_memory,
 }
-ALONE = {"calendars": bench_calendars}  # needs nothing but Python
+ALONE = {"calendars": bench_calendars, "backtest": bench_backtest}  # these need nothing but Python
 
 
 def _on_ground(name: str) -> Iterator[Row]:

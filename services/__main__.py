@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from shared.errors import LeadpactError
+from shared.errors import Broken, LeadpactError
 
 if TYPE_CHECKING:
     from shared.bus import Bus
@@ -303,6 +303,44 @@ def goals(
     Console(markup=False, highlight=False, width=width).print(held.shown(found))
 
 
+@agreements.command(epilog="Example: leadpact agreement backtest new.yaml --since 30d --html backtest.html")
+def backtest(
+    context: typer.Context,
+    new: Annotated[Path, typer.Argument(help="The agreement to try.")],
+    *,
+    against: Annotated[Path | None, typer.Option(help="The old one; else LEADPACT_AGREEMENT.")] = None,
+    events_file: Annotated[
+        Path | None, typer.Option("--events", help="What events export wrote of crm.events; else the bus.")
+    ] = None,
+    since: Annotated[str, typer.Option(help="Count from then on: a date, or 30d before the last event.")] = "",
+    until: Annotated[str, typer.Option(help="Leave out what came from then on: a date or time.")] = "",
+    leads: Annotated[Path | None, typer.Option(help="Write every lead that differs, a line of JSON each.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What it would have done with the recorded events.
+
+    The events go through the services' own rules under both agreements: MQLs, hand-offs, grades and why they
+    change, returns, and a prediction of late first touches. Exit status 1 when anything differs.
+    """
+    from services.commands.backtest.calling import Call, call
+    from shared.settings import CommonSettings
+
+    given = Call(
+        new=new,
+        old=against or CommonSettings.read(context.obj).agreement,
+        events=events_file,
+        since=since,
+        until=until,
+        leads=leads,
+        html=html,
+        as_json=as_json,
+    )
+    with _stop_is_failure():
+        found = call(given, lambda: _bus(context.obj))
+    raise typer.Exit(FOUND if found else 0)
+
+
 @app.command(epilog="Example: leadpact settings --json")
 def settings(context: typer.Context, as_json: Json = False) -> None:
     """Every setting, as it is now.
@@ -325,6 +363,8 @@ def export(
     context: typer.Context,
     topic: Annotated[str, typer.Argument(help="crm.events, crm.lookups, lead.scores, lead.handoffs or dead.letters.")],
     out: Annotated[str, typer.Option(help="A file, packed when its name ends in .gz; -: standard output.")] = "-",
+    since: Annotated[str, typer.Option(help="Only what happened from then on: a date or time, or 30d ago.")] = "",
+    until: Annotated[str, typer.Option(help="Only what happened before: the same.")] = "",
 ) -> None:
     """Write what a topic holds as JSON Lines.
 
@@ -335,10 +375,30 @@ def export(
 
     if topic not in list(Topic):
         raise typer.BadParameter(f"{topic} is none of {', '.join(Topic)}")
+    stretch = recorded.stretch(since, until)
 
     async def go() -> int:
         async with _bus(context.obj) as bus:
-            return await recorded.export(bus, topic, out)
+            return await recorded.export(bus, topic, out, stretch)
+
+    typer.echo(f"{asyncio.run(go())} records", err=True)
+
+
+@events.command("import", epilog="Example: leadpact events import events.jsonl.gz")
+def put_back(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="What events export wrote, packed when its name ends in .gz.")],
+) -> None:
+    """Put exported records back on their topics.
+
+    In the file's order. The services take them for news, but for what they heard in the last 14 days: that
+    counts once. A broken line is told by its number, and nothing is imported then.
+    """
+    from services.commands import recorded
+
+    async def go() -> int:
+        async with _bus(context.obj) as bus:
+            return await recorded.put_back(bus, file)
 
     typer.echo(f"{asyncio.run(go())} records", err=True)
 
@@ -443,6 +503,18 @@ def _stop_is_no_failure() -> Iterator[None]:
     try:
         with contextlib.suppress(KeyboardInterrupt):
             yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _stop_is_failure() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block, which cleans up. Raises Broken then: there is no result."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Broken("stopped", "stopped before it was done") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

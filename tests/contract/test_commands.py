@@ -28,15 +28,17 @@ from services.ingest.domain import door
 from shared import events, versions
 from shared.agreement import Agreement
 from shared.agreement.in_force import TakenUp
-from shared.bus import Bus, NewRecord
+from shared.bus import Bus, NewRecord, Record
 from shared.bus.embedded import EmbeddedBus
 from shared.clock import ManualClock
 from shared.crm.hubspot import sign_v3
 from shared.database import make_engine, migrate
-from shared.events import ContactChanged, DeadLetter, Topic, identity
+from shared.errors import Broken
+from shared.events import ContactChanged, DeadLetter, FormSubmitted, PropertyValue, Topic, identity
 from shared.web import Supervisor
 from shared.work import to_record
 from tests.agreements import SHIPPED, with_parts
+from tests.contract.conftest import Engine
 from tests.contract.handoff_desk import Desk, call, demo
 from tests.real import free_port
 from tests.system.fleet import Process, get, wait_for
@@ -49,9 +51,9 @@ WITHIN_S = 60.0
 # --- what was recorded, on both engines ---
 
 
-def changed(contact: int) -> ContactChanged:
+def changed(contact: int, *, at: datetime = NOW) -> ContactChanged:
     lead = f"hubspot:1:{contact}"
-    return ContactChanged(id=identity(lead), tenant="hubspot:1", lead=lead, at=NOW, created=True)
+    return ContactChanged(id=identity(lead, at), tenant="hubspot:1", lead=lead, at=at, created=True)
 
 
 def letter(source: str, original: bytes, *, key: str = "", service: str = "scoring") -> DeadLetter:
@@ -93,6 +95,53 @@ async def test_a_file_that_ends_in_gz_is_packed_and_for_its_owner_alone(bus: Bus
     await recorded.export(bus, Topic.CRM_EVENTS, str(out))
     assert json.loads(gzip.decompress(out.read_bytes()))["key"] == "hubspot:1:1"
     assert out.stat().st_mode & 0o077 == 0
+
+
+def told(path: Path) -> list[dict[str, object]]:
+    """What the lines of an export say, but for where on the topic they stood; in the order of each key."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return sorted(
+        ({k: v for k, v in line.items() if k not in ("partition", "offset")} for line in lines),
+        key=lambda one: one["key"],
+    )
+
+
+async def test_what_was_exported_and_imported_is_exported_as_before(engine: Engine, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl.gz", tmp_path / "second.jsonl"
+    bus = engine.open()
+    await bus.create_topics(partitions=4, replication=1)
+    await published(bus, *[changed(n % 7, at=NOW + timedelta(minutes=n)) for n in range(1_100)])
+    await bus.publish([NewRecord(topic=Topic.CRM_EVENTS, key="k", value=b"\xff")])
+    await recorded.export(bus, Topic.CRM_EVENTS, str(first))
+    other = Engine(engine.name, engine.address)
+    try:
+        elsewhere = other.open()
+        await elsewhere.create_topics(partitions=3, replication=1)
+        assert await recorded.put_back(elsewhere, first) == 1_101
+        await recorded.export(elsewhere, Topic.CRM_EVENTS, str(second))
+    finally:
+        await elsewhere.close()
+    plain = tmp_path / "plain.jsonl"
+    plain.write_bytes(gzip.decompress(first.read_bytes()))
+    assert told(second) == told(plain)
+
+
+async def test_a_file_with_a_broken_line_is_not_imported_at_all(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    good = recorded.line(Record(topic=Topic.CRM_EVENTS, partition=0, offset=0, key="k", value=b"{}"))
+    path.write_bytes(good * 3 + b'{"topic":"crm.events"}\n' + good)
+    with pytest.raises(Broken, match=r"events\.jsonl:4: is no line of"):
+        await recorded.put_back(bus, path)
+    assert await values(bus, Topic.CRM_EVENTS) == []
+
+
+async def test_an_export_of_a_stretch_holds_what_was_told_then(bus: Bus, tmp_path: Path) -> None:
+    await published(bus, *[changed(n, at=NOW + timedelta(hours=n)) for n in range(9)])
+    await bus.publish([NewRecord(topic=Topic.CRM_EVENTS, key="k", value=b"\xff")])
+    out = tmp_path / "out.jsonl"
+    stretch = recorded.Stretch(since=NOW + timedelta(hours=2), until=NOW + timedelta(hours=5))
+    assert await recorded.export(bus, Topic.CRM_EVENTS, str(out), stretch) == 3
+    assert {line["key"] for line in told(out)} == {"hubspot:1:2", "hubspot:1:3", "hubspot:1:4"}
 
 
 async def test_letters_are_found_once_each_by_reason_and_by_id(bus: Bus) -> None:
@@ -465,3 +514,56 @@ def outcome(environ: dict[str, str], *args: str) -> tuple[int, str]:
     process = leadpact(environ, *args)
     said, _ = process.communicate(timeout=60)
     return process.returncode, said
+
+
+def test_a_record_travels_by_the_command_line_and_is_tested_with(environ: dict[str, str], tmp_path: Path) -> None:
+    """export, import (twice: what is there counts once), and a backtest of what the bus holds then."""
+    environ |= {"LEADPACT_HUBSPOT_SECRETS": "s"}
+    assert outcome(environ, "migrate")[0] == 0
+    lead = "hubspot:1:7"
+    form = FormSubmitted(
+        id=identity("f"), tenant="hubspot:1", lead=lead, at=NOW + timedelta(minutes=1), form="demo-request"
+    )
+    chief = (("jobtitle", "CEO"), ("country", "RO"), ("numberofemployees", "80"))
+    said = tuple(PropertyValue(name=name, value=value, at=NOW) for name, value in chief)
+    person = ContactChanged(id=identity("p"), tenant="hubspot:1", lead=lead, at=NOW, created=True, values=said)
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(
+        b"".join(
+            recorded.line(Record(topic=Topic.CRM_EVENTS, partition=0, offset=0, key=lead, value=events.encode(one)))
+            for one in (person, form)
+        )
+    )
+    for _ in range(2):
+        assert outcome(environ, "events", "import", str(file)) == (0, "")
+    out = tmp_path / "out.jsonl.gz"
+    assert outcome(environ, "events", "export", "crm.events", "--since", "2026-03-02", "--out", str(out)) == (0, "")
+    assert len(gzip.decompress(out.read_bytes()).splitlines()) == 4
+    new = tmp_path / "new.yaml"
+    new.write_text((REPO / "deploy" / "agreement.yaml").read_text().replace("unless: {fit: D}", "unless: {fit: A}"))
+    for source in ((), ("--events", str(out))):
+        status, said_then = outcome(environ, "agreement", "backtest", str(new), "--json", *source)
+        found = json.loads(said_then)
+        assert (status, found["record"]["events"]) == (1, 4)
+        assert found["handoffs"]["by_trigger"] == {
+            "Asked for a demo": {"old": 1, "new": 0},
+            "Ready by score": {"old": 0, "new": 1},
+        }
+    assert outcome(environ, "agreement", "backtest", str(REPO / "deploy" / "agreement.yaml"))[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_backtest_that_is_stopped_leaves_nothing_of_the_record_behind(
+    environ: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    pipe, folder = tmp_path / "events.jsonl", tmp_path / "tmp"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    call = ("agreement", "backtest", str(REPO / "deploy" / "agreement.yaml"), "--events", str(pipe))
+    process = leadpact({**environ, "TMPDIR": str(folder)}, *call)
+    with pipe.open("wb"):  # waits for who reads it; then it reads, and waits for us
+        wait_for("the record's folder", lambda: any(folder.iterdir()), within_s=WITHIN_S)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (2, "leadpact: stopped before it was done\n")
+    assert not any(folder.iterdir())
