@@ -23,6 +23,8 @@ from shared.events import (
     ClockKind,
     ClockMessage,
     ClockMet,
+    ClockMoved,
+    ClockResumed,
     ClockStarted,
     HandoffMessage,
     LeadHandedOff,
@@ -172,6 +174,8 @@ def _after(current: HandOff, message: ClockMessage) -> HandOff:
     """What the first touch's clock says of the hand-off: the first owner's breach stays, whoever touches in the end."""
     if isinstance(message, ClockStarted):
         return current if current.due_at else replace(current, due_at=message.due_at)
+    if isinstance(message, ClockMoved | ClockResumed) and current.outcome == OPEN:
+        return replace(current, due_at=message.due_at)
     if isinstance(message, ClockBreached):
         return replace(current, outcome=BREACHED)
     if isinstance(message, ClockCorrected):

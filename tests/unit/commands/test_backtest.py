@@ -24,6 +24,7 @@ from services.commands.backtest import parts
 from services.commands.backtest.findings import EXCUSED, HandOff
 from services.commands.backtest.page import page
 from services.commands.backtest.parts import Kin, Spool
+from services.commands.backtest.replay import in_order
 from services.commands.backtest.report import Report, as_json, report
 from services.commands.backtest.running import Asked, backtest, from_file
 from services.commands.backtest.staffing import Pace, predict
@@ -186,6 +187,30 @@ def test_the_same_agreement_makes_no_difference(whole: tuple[Desk, Path, Report]
     assert same.handoffs.total.old == same.handoffs.total.new > 0
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.randoms(), st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2), st.booleans()), max_size=12))
+def test_the_order_of_hearing_depends_on_no_mixture_of_leads(chance: Any, told: list[tuple[int, int, bool]]) -> None:
+    def message(n: int, contact: int, hours: int, merges: bool) -> LeadMessage:
+        said = about(contact, NOW + hours * HOUR, n)
+        return ContactsMerged(**said, merged=(lead(contact % 3 + 1),)) if merges else FormSubmitted(**said, form="x")
+
+    record = [message(n, *one) for n, one in enumerate(told)]
+    keys = sorted({one.lead for one in record})
+    chance.shuffle(keys)
+    by_lead = [one for key in keys for one in record if one.lead == key]
+    orders = [in_order((one.lead, events.encode(one)) for one in way) for way in (record, by_lead)]
+    assert orders[0] == orders[1]
+    for key in keys:
+        assert [one for _, one in orders[0] if one.lead == key] == [one for one in record if one.lead == key]
+
+
+def test_what_was_told_of_a_lead_at_the_moment_of_its_merge_comes_before_it() -> None:
+    merge = ContactsMerged(**about(1, NOW), merged=(lead(2),))
+    record = [merge, form(2, NOW), person(3, NOW)]
+    told = [one for _, one in in_order((one.lead, events.encode(one)) for one in record)]
+    assert told == [form(2, NOW), person(3, NOW), merge]
+
+
 # --- parts ---
 
 
@@ -255,6 +280,21 @@ def test_a_merged_lead_goes_on_in_the_survivor_and_owes_nothing_itself(desk: Des
     found = desk.tests(part_bytes=10)
     assert (found.handoffs.total.old, found.first_touches.all.recorded.due) == (1, 0)
     assert found.record.leads == 3
+
+
+def test_an_answer_that_is_told_twice_does_not_stop_the_chase_that_began_after_it(desk: Desk) -> None:
+    """Before the first touch an answer changes nothing; only who knows that it was heard leaves it out later."""
+    inbound = msgspec.structs.replace(call(1, NOW + 2 * MINUTE), direction=Direction.INBOUND, by="")
+    calls = [call(1, NOW + n * HOUR) for n in range(1, 6)]
+    desk.has([person(1), form(1), inbound, *calls, inbound, person(2, NOW + 20 * DAY)])
+    assert desk.tests().returns["unreachable"].old == 1
+
+
+def test_a_lead_that_asks_for_more_while_it_waits_is_due_earlier(desk: Desk) -> None:
+    ready, asked = form(1, NOW + MINUTE, "ebook"), form(1, NOW + 10 * MINUTE)
+    desk.has([person(1), ready, asked, person(2, NOW + 40 * MINUTE)])
+    found = desk.tests(processes=1)
+    assert (found.first_touches.all.recorded.due, found.first_touches.all.recorded.late) == (1, 1)
 
 
 def test_an_erased_lead_is_not_named(desk: Desk) -> None:
@@ -400,6 +440,14 @@ def test_the_model_agrees_with_the_record_that_it_was_made_from(whole: tuple[Des
     assert touches.enough
     assert touches.all.predicted_old is not None
     assert abs((touches.all.predicted_old.share or 0) - (touches.all.recorded.share or 0)) < 0.1
+
+
+def test_a_longer_promise_is_predicted_to_be_kept_more_often(whole: tuple[Desk, Path, Report]) -> None:
+    was = "first_touch: {urgent: 5m, A: 1h, B: 4h, default: 1d}"
+    touches = whole[0].tests((was, "first_touch: {default: 10d}")).first_touches.all
+    assert touches.predicted_old is not None
+    assert touches.predicted_new is not None
+    assert touches.predicted_new.late < 0.7 * touches.predicted_old.late
 
 
 def test_with_too_little_record_nothing_is_predicted_and_that_is_said(desk: Desk) -> None:
