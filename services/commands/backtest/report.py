@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -188,8 +188,10 @@ def as_json(found: Report) -> Any:
     return msgspec.to_builtins(found)
 
 
-def _which(agreement: Agreement) -> Which:
-    return Which(name=agreement.name, version=agreement.version)
+def _which(agreements: Sequence[Agreement]) -> Which:
+    """Of a folder all of them."""
+    names, versions = (one.name for one in agreements), (one.version for one in agreements)
+    return Which(name=", ".join(names), version=", ".join(versions))
 
 
 def _mqls(findings: Findings) -> int:
@@ -210,7 +212,7 @@ def _handed_off(result: Result) -> HandedOff:
         leads_by_new_only=comparison.handed_by_new,
         by_trigger=_pairs(old.by(HANDOFFS, 0), new.by(HANDOFFS, 0)),
         by_team=_pairs(old.by(HANDOFFS, 1), new.by(HANDOFFS, 1)),
-        timezone=result.new.timezone,
+        timezone=result.timezone,
         hours_old=_week(old),
         hours_new=_week(new),
     )

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractAsyncContextManager
@@ -35,7 +35,8 @@ from services.commands.backtest.findings import Findings, HandOff, Watch
 from services.commands.backtest.parts import Heard, Spool
 from services.commands.backtest.replay import House, in_order, live_through
 from services.commands.backtest.staffing import Late, Pace, predict
-from shared.agreement import Agreement, Agreements, load
+from shared.agreement import Agreement, Agreements
+from shared.agreement.following import read_all
 from shared.bus import Bus
 from shared.errors import Broken, Refused
 from shared.events import ContactChanged, ContactErased, LeadMessage, Topic, tenant_of
@@ -69,8 +70,9 @@ class Asked:
 class Result:
     """All that was found, as plain figures."""
 
-    old: Agreement
-    new: Agreement
+    old: Sequence[Agreement]
+    new: Sequence[Agreement]
+    timezone: str
     heard: Heard
     since: datetime | None
     end: datetime
@@ -82,17 +84,28 @@ class Result:
     predicted: tuple[dict[str, Late], dict[str, Late]] | None
 
 
-def agreements_in(path: Path) -> Agreements:
-    """Raises Broken with every problem of the file."""
+def both_in(old: Path, new: Path) -> tuple[Agreements, Agreements]:
+    """The agreements of two files or folders. Of a folder one file replaces the one of its tenant.
+
+    Raises Broken with every problem of them.
+    """
+    was, becomes = _agreements_in(old), _agreements_in(new)
+    if old.is_dir() and not new.is_dir():
+        by_tenant = {one.tenant: one for one in (*was.now.agreements, *becomes.now.agreements)}
+        becomes = Agreements(*by_tenant.values())
+    return was, becomes
+
+
+def _agreements_in(place: Path) -> Agreements:
     try:
-        return Agreements(load(path))
+        return read_all(place)
     except Refused as error:
-        raise Broken("agreement_invalid", f"{path} cannot be used:\n{error.message}") from error
+        raise Broken("agreement_invalid", f"{place} cannot be used:\n{error.message}") from error
 
 
 def backtest(asked: Asked, fill: Fill, progress: Progress) -> Result:
     """Over what `fill` gives to the spool. Raises Broken, or Later when the bus is away."""
-    both = agreements_in(asked.old), agreements_in(asked.new)
+    both = both_in(asked.old, asked.new)
     with _folder() as folder:
         spool = Spool(folder, until=asked.until)
         fill(spool, progress)
@@ -146,9 +159,9 @@ def _decided(
         since = recorded.moment(asked.since, end) if asked.since else None
     except ValueError as error:
         raise Broken("wrong_time", f"--since: {error}") from error
-    old, new = (one.for_tenant("") for one in both)
+    old, new = (one.now.agreements for one in both)
     files = spool.parts(asked.part_bytes)
-    task = _Task(old=asked.old, new=asked.new, since=since, end=end, timezone=new.timezone)
+    task = _Task(old=asked.old, new=asked.new, since=since, end=end, timezone=new[0].timezone)
     findings, comparison = (Findings(), Findings()), Comparison()
     progress(DECIDING, 0, len(files))
     for done, part in enumerate(_lived(files, task, asked.processes), start=1):
@@ -162,6 +175,7 @@ def _decided(
     return Result(
         old=old,
         new=new,
+        timezone=task.timezone,
         heard=heard,
         since=since,
         end=end,
@@ -170,18 +184,19 @@ def _decided(
         comparison=comparison,
         pace=pace,
         recorded=as_recorded(_handoffs(files, OLD), end),
-        predicted=_predicted(files, (old, new), pace, end),
+        predicted=_predicted(files, both, pace, end),
     )
 
 
 def _predicted(
-    files: Iterable[Path], both: tuple[Agreement, Agreement], pace: Pace, end: datetime
+    files: Iterable[Path], both: tuple[Agreements, Agreements], pace: Pace, end: datetime
 ) -> tuple[dict[str, Late], dict[str, Late]] | None:
     """By team under the old and the new agreement. None: the record says too little of how people answer."""
     if not pace.is_enough:
         return None
     old, new = (
-        predict(_handoffs(files, side), agreement, pace, end) for side, agreement in zip((OLD, NEW), both, strict=True)
+        predict(_handoffs(files, side), agreements, pace, end)
+        for side, agreements in zip((OLD, NEW), both, strict=True)
     )
     return old, new
 
@@ -254,7 +269,7 @@ class _Player:
 
     def __init__(self, task: _Task) -> None:
         self._task = task
-        self._agreements = agreements_in(task.old), agreements_in(task.new)
+        self._agreements = both_in(task.old, task.new)
 
     def play(self, file: Path) -> _Part:
         """Live through a part; beside it stay its hand-offs and the leads that differ, as files."""

@@ -17,8 +17,9 @@ from statistics import median
 from typing import Final
 
 from services.commands.backtest.findings import EXCUSED, HOUR_S, Findings, HandOff
-from shared.agreement import Agreement
+from shared.agreement import Agreement, Agreements
 from shared.calendars import Calendar
+from shared.events import tenant_of
 
 ENOUGH: Final = 20  # hand-offs that were answered, or were late: fewer say nothing about a person
 ENOUGH_OF_ALL: Final = 30
@@ -98,11 +99,10 @@ class Late:
         self.late += other.late
 
 
-def predict(handoffs: Iterable[HandOff], agreement: Agreement, pace: Pace, end: datetime) -> dict[str, Late]:
+def predict(handoffs: Iterable[HandOff], agreements: Agreements, pace: Pace, end: datetime) -> dict[str, Late]:
     """By team, of the first touches due by `end`. `handoffs` are in the order of their times."""
-    desks: dict[tuple[str, str], _Desk] = {}
-    found: dict[str, Late] = {team: Late() for team in agreement.handoff.teams}
-    urgency = {name: n for n, name in enumerate(dict.fromkeys(t.priority for t in agreement.handoff.triggers))}
+    desks: dict[tuple[str, str, str], _Desk] = {}
+    found: dict[str, Late] = {team: Late() for one in agreements.now.agreements for team in one.handoff.teams}
     for one in handoffs:
         counts = one.due_at is not None and one.due_at <= end and one.outcome != EXCUSED
         late = found.setdefault(one.team, Late()) if counts else Late()
@@ -110,13 +110,20 @@ def predict(handoffs: Iterable[HandOff], agreement: Agreement, pace: Pace, end: 
         if reaction == NEVER:
             late.count(late=True)
             continue
-        whose = one.team, one.owner
+        tenant = tenant_of(one.lead)
+        agreement, whose = agreements.for_tenant(tenant), (tenant, one.team, one.owner)
         if whose not in desks:
-            desks[whose] = _Desk(calendar=agreement.calendar_for(*whose), gap=pace.gap(one.owner))
-        desks[whose].gets(one, timedelta(seconds=reaction), urgency.get(one.priority, len(urgency)), late)
+            desks[whose] = _Desk(calendar=agreement.calendar_for(one.team, one.owner), gap=pace.gap(one.owner))
+        desks[whose].gets(one, timedelta(seconds=reaction), _urgency(agreement, one.priority), late)
     for desk in desks.values():
         desk.works_until(FOR_EVER)
     return found
+
+
+def _urgency(agreement: Agreement, priority: str) -> int:
+    """Which comes first: the priority whose trigger stands first in the agreement."""
+    order = [trigger.priority for trigger in agreement.handoff.triggers]
+    return order.index(priority) if priority in order else len(order)
 
 
 @dataclass(kw_only=True)

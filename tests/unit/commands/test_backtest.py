@@ -30,7 +30,7 @@ from services.commands.backtest.running import Asked, backtest, from_file
 from services.commands.backtest.staffing import Pace, predict
 from services.commands.backtest.table import head, notes
 from shared import events
-from shared.agreement import Agreement
+from shared.agreement import Agreement, Agreements
 from shared.bus import NewRecord, Record
 from shared.errors import Broken
 from shared.events import (
@@ -390,7 +390,7 @@ def pace(seconds: float, an_hour: int) -> Pace:
 
 
 def late(handoffs: Iterable[HandOff], known: Pace, agreement: Agreement = PLAIN) -> int:
-    found = predict(handoffs, agreement, known, NOW + 365 * DAY)
+    found = predict(handoffs, Agreements(agreement), known, NOW + 365 * DAY)
     return sum(one.late for one in found.values())
 
 
@@ -432,7 +432,7 @@ def test_who_is_never_touched_is_late_and_takes_no_time() -> None:
 def test_what_is_not_due_by_the_end_or_was_excused_is_not_counted() -> None:
     excused = msgspec.structs.replace(handed(1, NOW), outcome=EXCUSED)
     later = handed(2, NOW, within=366 * DAY)
-    assert sum(one.due for one in predict([excused, later], PLAIN, pace(0, 1), NOW + DAY).values()) == 0
+    assert sum(one.due for one in predict([excused, later], Agreements(PLAIN), pace(0, 1), NOW + DAY).values()) == 0
 
 
 def test_the_model_agrees_with_the_record_that_it_was_made_from(whole: tuple[Desk, Path, Report]) -> None:
@@ -546,6 +546,26 @@ def test_the_exit_status_says_whether_anything_differs(desk: Desk) -> None:
     assert json.loads(same.stdout)["handoffs"]["total"] == {"old": 1, "new": 1}
     assert (desk.folder / "page.html").read_text().startswith("<!doctype html>")
     assert differs.stderr == same.stderr == ""  # a bar is for terminals alone
+
+
+def test_of_a_folder_one_file_replaces_that_of_its_tenant(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "agreements"
+    folder.mkdir()
+    (folder / "all.yaml").write_text(SHIPPED_TEXT)
+    (folder / "own.yaml").write_text(
+        SHIPPED_TEXT.replace('agreement: "Default"', 'agreement: "Own"\ntenant: hubspot:62515')
+    )
+    elsewhere = [
+        msgspec.structs.replace(one, tenant="hubspot:1", lead="hubspot:1:1", id=identity(one.id))
+        for one in (person(1), form(1))
+    ]
+    desk.has([person(1), form(1), *elsewhere])
+    change = ("unless: {fit: D}", "unless: {fit: A}")
+    found = desk.tests(('agreement: "Default"', 'agreement: "Own"\ntenant: hubspot:62515'), change, old=folder)
+    assert found.new.name == "Default, Own"
+    assert found.handoffs.by_trigger["Asked for a demo"].old == 2
+    assert found.handoffs.by_trigger["Asked for a demo"].new == 1
+    assert found.refused.new == {}
 
 
 @pytest.mark.parametrize(
