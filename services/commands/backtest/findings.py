@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.structs import replace
 
+from services.handoff.domain.assigning import REASSIGNED
 from services.kpi.domain.tallies import HANDOFFS, REJECTIONS, RETURNS, STAGE_ENTRIES, Labels
 from services.kpi.worker import KpiDecision
 from shared.events import (
@@ -171,10 +172,11 @@ class Watch:
 
 
 def _after(current: HandOff, message: ClockMessage) -> HandOff:
-    """What the first touch's clock says of the hand-off: the first owner's breach stays, whoever touches in the end."""
-    if isinstance(message, ClockStarted):
-        return current if current.due_at else replace(current, due_at=message.due_at)
-    if isinstance(message, ClockMoved | ClockResumed) and current.outcome == OPEN:
+    """What the first touch's clock says of the hand-off: a breach stays, whoever has the lead then and touches it.
+
+    When it changes hands before that, the new owner's clock counts.
+    """
+    if isinstance(message, ClockStarted | ClockMoved | ClockResumed) and current.outcome == OPEN:
         return replace(current, due_at=message.due_at)
     if isinstance(message, ClockBreached):
         return replace(current, outcome=BREACHED)
@@ -182,7 +184,7 @@ def _after(current: HandOff, message: ClockMessage) -> HandOff:
         return replace(current, outcome=MET)
     if current.outcome == OPEN and isinstance(message, ClockMet):
         return replace(current, outcome=MET)
-    if current.outcome == OPEN and isinstance(message, ClockCancelled):
+    if current.outcome == OPEN and isinstance(message, ClockCancelled) and message.reason != REASSIGNED:
         return replace(current, outcome=EXCUSED)
     return current
 
