@@ -58,6 +58,7 @@ STAGES: Final[tuple[Stage, ...]] = ("visitor", "lead", "mql", "sql", "customer")
 STEPS: Final = {later: f"{stage}_to_{later}" for stage, later in pairwise(STAGES)}  # by where they lead to
 DAY: Final = timedelta(days=1)
 TOLERANCE: Final = Fraction(1, 1_000_000)  # of shares that add up to the whole
+LONGEST_WAY: Final = timedelta(days=730)  # from lead to customer: a cycle would show all its periods until then
 YEARS_OF_GOALS: Final = range(YEARS.start + 11, YEARS.stop - 1)  # with their lags, in years that calendars know
 
 # --- values ---
@@ -320,9 +321,11 @@ class Goal(Part):
         if length > LONGEST:
             yield ("period",), f"must not be longer than {LONGEST.days}d"
         whole = sum(self._lags_after(STAGES[0]), timedelta())
-        if whole > length:
-            said = f"take {_whole_days(whole)} days together, longer than the period of {length.days}"
-            yield ("lag",), f"{said}: none of its leads could be one of its customers"
+        if whole > LONGEST_WAY:
+            yield (
+                ("lag",),
+                f"take {_whole_days(whole)} days together; from lead to customer it is {LONGEST_WAY.days} at most",
+            )
 
     def _commitments(self) -> Iterator[Placed]:
         texts = [commitment.text for commitment in self.marketing_owes]

@@ -168,9 +168,9 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "lag: {lead_to_mql: 10d", "lag: {^visitor_to_lead: 1d, lead_to_mql: 10d", "goals[0].lag.visitor_to_lead",
         "is of no use without an expected visitor_to_lead",
     ),
-    "lags longer than the period": (
-        "lag: {lead_to_mql: 10d", "lag: ^{lead_to_mql: 60d", "goals[0].lag",
-        "take 97 days together, longer than the period of 90",
+    "lags of more than two years": (
+        "lag: {lead_to_mql: 10d", "lag: ^{lead_to_mql: 700d", "goals[0].lag",
+        "take 737 days together; from lead to customer it is 730 at most",
     ),
     "a commitment of nothing": (
         "- {mqls: needed, every: week}", "- ^{every: week}", "goals[0].marketing_owes[0]",
