@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -20,10 +21,12 @@ from pydantic import (
 from shared.agreement.handoff import TEAM
 from shared.agreement.hours import KEY, WEEKDAYS, Hours, Placed, openings, placed
 from shared.agreement.hours import read as read_hours
+from shared.agreement.hours import write as write_hours
 from shared.agreement.nurture import BY_JOURNEY
 from shared.agreement.values import (
     DEFAULT,
     SLUG,
+    WRITTEN,
     Duration,
     Name,
     Part,
@@ -57,9 +60,11 @@ class WorkingHours(Part):
         return value if isinstance(value, WorkingHours) else read_hours(value)
 
     @model_serializer(mode="wrap")
-    def _written(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As the file has it: the days beside the rest."""
-        parts: dict[str, Any] = serialized(self)
+    def _written(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """As the file has it: the days beside the rest; in the agreement's notation days in a row as one."""
+        parts: dict[str, Any] = plain(self)
+        if info.context == WRITTEN:
+            return write_hours({str(day): hours for day, hours in self.week.items()}, self.exceptions, parts)
         return {**parts.pop("week"), **parts}
 
     def calendar(self, timezone: str) -> Calendar:
@@ -132,7 +137,9 @@ def _in_order(value: tuple[Owed, ...]) -> tuple[Owed, ...]:
 class Escalation(Part):
     """What follows a breach that nobody mends: `at` is in working time from the due time on."""
 
-    at: Annotated[Span, BeforeValidator(_since_breach), PlainSerializer(lambda span: f"breach + {span}")]
+    at: Annotated[
+        Span, BeforeValidator(_since_breach), PlainSerializer(lambda span: f"breach + {span}" if span else "breach")
+    ]
     on: Annotated[tuple[Owed, ...], BeforeValidator(listed), AfterValidator(_in_order), Field(min_length=1)] = OWED
     to: Annotated[tuple[Name, ...], BeforeValidator(listed)] = ()
     reassign: Literal["team"] | None = None

@@ -32,6 +32,7 @@ from shared.agreement.values import (
     Slug,
     listed,
     period,
+    writes,
     wrong,
 )
 from shared.calendars import YEARS, Calendar
@@ -97,6 +98,10 @@ def _when(value: Any) -> Any:
             raise wrong(f"must be {', '.join(CYCLES)}, or two days")
         return value
     return period(value)
+
+
+def _shown_when(when: Any) -> str:
+    return f"{when.first}..{when.last}" if isinstance(when, Period) else str(when)
 
 
 def _source(value: str) -> str:
@@ -211,7 +216,9 @@ class Goal(Part):
 
     name: Name
     target: Target
-    period: Annotated[Period | Literal["every month", "every quarter", "every year"], BeforeValidator(_when)]
+    period: Annotated[
+        Period | Literal["every month", "every quarter", "every year"], BeforeValidator(_when), writes(_shown_when)
+    ]
     average_deal: Amount
     expected: Conversions = Conversions()
     lag: Lags = Lags()

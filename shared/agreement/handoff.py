@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from shared.agreement.conditions import Condition
-from shared.agreement.values import Name, Part, PropertyName, Slug, listed, wrong
+from shared.agreement.values import WRITTEN, Name, Part, PropertyName, Slug, listed, wrong
 
 MANAGER: Final = "manager"
 TEAM: Final = "team:"  # before the name of a team, where other things can stand too
@@ -44,6 +51,11 @@ class Member(Part):
     weight: int = Field(default=1, ge=0, le=1000)
     calendar: Slug | None = None
     crm_owner: str = ""
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        alone = info.context == WRITTEN and self == Member(weight=self.weight)
+        return self.weight if alone else plain(self)
 
 
 class Team(Part):

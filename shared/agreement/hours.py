@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any, Final, TypeAlias
+from itertools import groupby
+from typing import Any, Final, TypeAlias, TypeVar
 from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
 
 from shared.agreement.conditions import Path
-from shared.calendars import DAY_MINUTES, Calendar, Opening, parse_hours
+from shared.calendars import CLOSED, DAY_MINUTES, Calendar, Opening, parse_hours
 
 PLACED: Final = "placed_problems"  # the type of the error that carries problems, each with its own place
 KEY: Final = "[key]"  # at the end of a path: the key itself, not its value
@@ -24,6 +25,7 @@ WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 OTHER_KEYS: Final = ("timezone", "holidays", "except")
 LONGEST_EXCEPTION: Final = timedelta(days=366)  # what is closed for longer is not in the week
 
+Day = TypeVar("Day")
 Placed: TypeAlias = tuple[Path, str]
 Hours: TypeAlias = tuple[str, ...]
 """A day's openings, as `09:00-13:00`, in order; none when it is closed."""
@@ -55,6 +57,39 @@ def read(source: Any) -> dict[str, Any]:
     if problems:
         raise placed(problems)
     return {"week": {day: week[day] for day in WEEKDAYS if week.get(day)}, **rest}
+
+
+def write(week: Mapping[str, Hours], exceptions: Mapping[date, Hours], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """The calendar as a person writes it: days in a row with the same hours are one key. `rest` has OTHER_KEYS."""
+    days = list(_runs(WEEKDAYS, lambda day: week.get(day, ())))
+    written: dict[str, Any] = {_range(run, "-"): _written(week.get(run[0], ())) for run in days if week.get(run[0])}
+    for key in ("timezone", "holidays"):
+        if rest.get(key):
+            written[key] = rest[key]
+    if exceptions:
+        whole = [min(exceptions) + timedelta(days=n) for n in range((max(exceptions) - min(exceptions)).days + 1)]
+        runs = [run for run in _runs(whole, exceptions.get) if run[0] in exceptions]
+        written["except"] = {_range(run, ".."): _written(exceptions[run[0]]) for run in runs}
+    return written
+
+
+def _runs(days: Sequence[Day], of: Callable[[Day], Any]) -> Iterator[list[Day]]:
+    """Days that follow each other and are alike, LONGEST_EXCEPTION at most."""
+    for _, run in groupby(days, of):
+        rest = list(run)
+        while rest:
+            yield rest[: LONGEST_EXCEPTION.days]
+            rest = rest[LONGEST_EXCEPTION.days :]
+
+
+def _range(days: Sequence[object], between: str) -> str:
+    return str(days[0]) if len(days) == 1 else f"{days[0]}{between}{days[-1]}"
+
+
+def _written(hours: Hours) -> str | list[str]:
+    if not hours:
+        return CLOSED
+    return hours[0] if len(hours) == 1 else list(hours)
 
 
 def openings(hours: Hours) -> tuple[Opening, ...]:

@@ -8,12 +8,21 @@ time (`Duration`), nights and holidays included.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+)
 from pydantic_core import PydanticCustomError
 
 from shared.agreement.conditions import PROPERTY_NAME, Condition
@@ -22,12 +31,22 @@ from shared.calendars import Span
 
 LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip, and would run out of calendar
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+WRITTEN: Final = "as written"  # the context of a dump in the agreement's own notation
 DEFAULT: Final = "default"
 SLUG: Final = r"^[a-z][a-z0-9_-]*$"
 
 
 def wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("agreement", "{message}", {"message": message})
+
+
+def writes(how: Callable[[Any], Any]) -> WrapSerializer:
+    """In a dump with the context WRITTEN the value is told by `how`, else as a plain value."""
+
+    def serialize(value: Any, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        return how(value) if info.context == WRITTEN else plain(value)
+
+    return WrapSerializer(serialize)
 
 
 def _duration(value: Any) -> Any:
@@ -42,10 +61,10 @@ def _duration(value: Any) -> Any:
     return duration
 
 
-def _as_written(duration: timedelta) -> str:
-    """In the largest unit that it has a whole number of."""
-    seconds = int(duration.total_seconds())
-    unit = next(unit for unit in reversed(UNITS) if seconds % UNITS[unit] == 0)
+def shown_duration(value: timedelta) -> str:
+    """In days, hours, minutes or seconds: the largest of these that it is whole in."""
+    seconds = int(value.total_seconds())
+    unit = next(unit for unit in "dhms" if seconds % UNITS[unit] == 0)
     return f"{seconds // UNITS[unit]}{unit}"
 
 
@@ -70,6 +89,11 @@ def _share(value: Any) -> Any:
     if match is None or float(match[1]) > 100:
         raise wrong("must be a percentage from 0% to 100%, as 90%")
     return float(Decimal(match[1]) / 100)
+
+
+def _shown_share(value: float) -> str:
+    percent = Decimal(repr(value)) * 100
+    return f"{percent.normalize():f}%"
 
 
 def _money(value: Any) -> Any:
@@ -134,11 +158,15 @@ class Period(Part):
         return self.first <= day <= self.last
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_as_written, when_used="json")]
+def _shown_money(money: Money) -> str:
+    return f"{money.amount:,f}".replace(",", "_") + f" {money.currency}"
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(shown_duration, when_used="json")]
 Working = Annotated[Span, BeforeValidator(working), PlainSerializer(str)]
 Targets = Annotated[dict[str, Working], BeforeValidator(_targets)]
-Share = Annotated[float, BeforeValidator(_share)]
-Amount = Annotated[Money, BeforeValidator(_money)]
+Share = Annotated[float, BeforeValidator(_share), writes(_shown_share)]
+Amount = Annotated[Money, BeforeValidator(_money), writes(_shown_money)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Definition = Annotated[Condition, BeforeValidator(_definition), PlainSerializer(lambda found: {"when": found.source})]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
