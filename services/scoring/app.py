@@ -25,6 +25,14 @@ class Points(BaseModel):
     points: float
 
 
+class Asked(BaseModel):
+    """One rule of fit: whether it holds (null: not known), and why."""
+
+    rule: str
+    held: bool | None
+    why: str
+
+
 class Part(BaseModel):
     points: float
     grade: str
@@ -43,6 +51,7 @@ class ScoreAnswer(BaseModel):
     disqualified: str
     fit: Part
     interest: Part
+    asked: list[Asked]
     sentence: str
 
 
@@ -91,6 +100,7 @@ async def _answer(parts: Parts, lead: str) -> ScoreAnswer:
         disqualified=found.fit.disqualified,
         fit=_part(found.fit.points, found.fit.grade, found.fit.reasons),
         interest=_part(found.interest.points, found.interest.level, found.interest.reasons),
+        asked=[Asked(rule=one.rule, held=one.held, why=one.why) for one in scorer.explain(known)],
         sentence=in_words(found),
     )
 

@@ -52,7 +52,7 @@ def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     for path, condition in agreement.conditions():
         for reference in condition.references:
             if reference.name not in names:
-                yield (*path, *_within(path, reference.path)), _none_of(reference.name, "definitions", names)
+                yield (*path, *_within(path, reference.at)), _none_of(reference.name, "definitions", names)
     for name, condition in agreement.definitions.items():
         yield from _definition(str(name), condition)
     for wanted in ("lead", "mql", "opportunity", "customer"):
@@ -95,7 +95,7 @@ def _words(agreement: Agreement) -> Iterator[tuple[Path, str]]:
             yield path, f"cannot be told here by {', '.join(sorted(strange))}"
         for reference in condition.references:
             if reference.name in ("sql", "opportunity", "customer"):
-                yield (*path, *_within(path, reference.path)), f"{reference.name} comes only after a hand-off"
+                yield (*path, *_within(path, reference.at)), f"{reference.name} comes only after a hand-off"
 
 
 def _teams(agreement: Agreement) -> Iterator[tuple[Path, str]]:

@@ -32,9 +32,30 @@ def judge(fit: Fit, subject: Subject) -> FitScore:
     return FitScore(points=points, grade=grade, disqualified=disqualified, reasons=tuple(reasons))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one persona or rule came to, and why; `held` None: not known. PERSONAL: why."""
+
+    rule: str
+    held: bool | None
+    why: str
+
+
+def explain(fit: Fit, subject: Subject) -> tuple[Asked, ...]:
+    """Every persona and rule, also those that did not hold."""
+    asked = [(_role(name), persona.when) for name, persona in fit.role.items()]
+    asked += [(rule.name, rule.when) for rule in fit.rules]
+    found = [(rule, when.why(subject)) for rule, when in asked]
+    return tuple(Asked(rule=rule, held=why.held, why=str(why)) for rule, why in found)
+
+
+def _role(name: str) -> str:
+    return f"Role: {name.replace('_', ' ')}"
+
+
 def _best_persona(fit: Fit, subject: Subject) -> Reason | None:
     held = [(persona.points, name) for name, persona in fit.role.items() if persona.when.holds(subject)]
     if not held:
         return None
     points, name = max(held)
-    return Reason(rule=f"Role: {name.replace('_', ' ')}", points=points)
+    return Reason(rule=_role(name), points=points)

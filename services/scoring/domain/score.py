@@ -45,6 +45,10 @@ class Scorer:
         """What the lead is worth at `now`, by all that is known of it."""
         return Score(fit=fit.judge(self._fit, _subject(lead)), interest=self._judge_interest(lead, now))
 
+    def explain(self, lead: Lead) -> tuple[fit.Asked, ...]:
+        """What every rule of fit came to, also those that did not hold. PERSONAL."""
+        return fit.explain(self._fit, _subject(lead))
+
     def conclude(
         self, before: Lead, after: Lead, message: LeadMessage, now: datetime
     ) -> tuple[Lead, LeadScored | None]:

@@ -229,6 +229,21 @@ def test_a_score_is_said_in_a_sentence() -> None:
     )
 
 
+def test_every_rule_of_fit_says_why_it_holds_or_not() -> None:
+    story = Story().has(jobtitle="VP Sales", country="JP")
+    asked = {one.rule: (one.held, one.why) for one in scorer_of(AGREEMENT).explain(story.lead)}
+    assert asked["Role: decision maker"][0] is True
+    assert asked["Our markets"] == (
+        False,
+        "it does not hold: it is not so that country is Romania, Germany, Austria, Switzerland, France, Norway, RO, DE,"
+        " AT, CH, FR or NO (JP)",
+    )
+    assert asked["Right size"] == (
+        None,
+        "it is not known: whether numberofemployees is between 50 and 1000 cannot be told",
+    )
+
+
 def test_who_did_nothing_and_is_unknown_has_a_sentence_too() -> None:
     assert in_words(Story().score) == (
         "Grade D4: fit D with 0 points, interest 4 with 0 points, in the awareness stage."

@@ -1,0 +1,237 @@
+"""What a condition can ask about a property of the CRM: the tests, each compiled to a closure.
+
+Text is compared without case and diacritics, as people type it: `Iași` is `IASI`, `straße` is `STRASSE`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from shared.agreement.tree import PROPERTY, Compiled, Held, Made, Path, Subject, ValueTest, leaf
+
+PROPERTY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
+EXISTS: Final = "exists"
+# Where anyone gets a mailbox: such an address says nothing of a company.
+_FREE = """
+aol.com fastmail.com free.fr gmail.com gmx.at gmx.ch gmx.de gmx.net googlemail.com hotmail.co.uk hotmail.com
+hotmail.de hotmail.fr icloud.com laposte.net libero.it live.com mail.com mail.ru me.com msn.com orange.fr
+outlook.com outlook.de proton.me protonmail.com qq.com seznam.cz t-online.de tutanota.com web.de yahoo.co.uk
+yahoo.com yahoo.de yahoo.fr yandex.ru ymail.com zoho.com 163.com wp.pl o2.pl
+"""
+FREE_MAILBOXES: Final = frozenset(_FREE.split())
+
+
+def property_condition(name: str, value: Any, at: Path, made: Made) -> list[Compiled]:
+    """The tests of one property, all of which must hold."""
+    if not PROPERTY_NAME.match(name):
+        return [made.wrong(at, "must be a property's internal name: small letters, digits and _")]
+    made.properties.add(name)
+    if isinstance(value, Mapping):
+        if not value:
+            return [made.wrong(at, f"must have a test: {', '.join(TESTS)}")]
+        return [_test(name, str(op), wanted, (*at, str(op)), made) for op, wanted in value.items()]
+    if isinstance(value, list | tuple):
+        return [made.wrong(at, "must be one value or a test; for a list write {in: […]}")]
+    return [_test(name, "equals", value, at, made)]
+
+
+def _test(name: str, op: str, wanted: Any, at: Path, made: Made) -> Compiled:
+    if op == EXISTS:
+        return _exists(name, wanted, at, made)
+    if op not in TESTS:
+        near = difflib.get_close_matches(op, [*TESTS, EXISTS], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"must be one of {', '.join([*TESTS, EXISTS])}"
+        return made.wrong(at, f"is not a test; {hint}")
+    on, text = TESTS[op](wanted, at, made)
+
+    def test(subject: Subject) -> Held:
+        actual = subject.properties.get(name)
+        return on(actual) if actual else None
+
+    values = tuple(map(str, wanted if isinstance(wanted, list | tuple) else [wanted]))
+    return leaf(at=at, about=PROPERTY, name=name, op=op, wanted=values, text=f"{name} {text}", test=test, on=on)
+
+
+def _exists(name: str, wanted: Any, at: Path, made: Made) -> Compiled:
+    expected = _truth(wanted, at, made)
+
+    def test(subject: Subject) -> Held:
+        return bool(subject.properties.get(name)) is expected
+
+    text = f"{name} is {'known' if expected else 'not known'}"
+    said = {"name": name, "op": EXISTS, "wanted": (str(expected).lower(),), "text": text}
+    return leaf(at=at, about=PROPERTY, test=test, on=lambda actual: bool(actual) is expected, **said)
+
+
+# --- the tests ---
+
+
+def _equals(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    if isinstance(wanted, Mapping | list | tuple) or wanted is None:
+        made.wrong(at, "must be one value")
+        return _no, ""
+    folded = plain(str(wanted))
+    return lambda actual: plain(actual) == folded, f"is {wanted}"
+
+
+def _in(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    values = texts(wanted, at, made)
+    folded = frozenset(map(plain, values))
+    return lambda actual: plain(actual) in folded, f"is {any_of(values)}"
+
+
+def _words(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    values = texts(wanted, at, made)
+    search = re.compile("|".join(_whole_word(plain(value)) for value in values)).search
+    return lambda actual: search(plain(actual)) is not None, f"has the word {any_of(values)}"
+
+
+BETWEEN_WORDS: Final = r"[\s\-\u2010-\u2015]+"
+_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")  # Han and kana are written without spaces
+
+
+def _whole_word(word: str) -> str:
+    """The pattern of a word, or of several in a row: `vice-president` is `Vice President`, too."""
+    parts = [part for part in re.split(BETWEEN_WORDS, word) if part] or [word]
+    before = "" if _UNSPACED.match(parts[0][:1]) else r"(?<!\w)"
+    after = "" if _UNSPACED.match(parts[-1][-1:]) else r"(?!\w)"
+    return before + BETWEEN_WORDS.join(map(re.escape, parts)) + after
+
+
+def _starts(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    values = texts(wanted, at, made)
+    folded = tuple(map(plain, values))
+    return lambda actual: plain(actual).startswith(folded), f"starts with {any_of(values)}"
+
+
+def _contains(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    values = texts(wanted, at, made)
+    folded = tuple(map(plain, values))
+
+    def test(actual: str) -> bool:
+        text = plain(actual)
+        return any(one in text for one in folded)
+
+    return test, f"contains {any_of(values)}"
+
+
+def _between(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    if not isinstance(wanted, list | tuple) or len(wanted) != 2:
+        made.wrong(at, "must be two numbers, as [50, 1000]")
+        return _no, ""
+    low, high = (_a_number(one, (*at, n), made) for n, one in enumerate(wanted))
+    if low > high:
+        made.wrong(at, "must have the lower number first")
+    return _number_test(lambda number: low <= number <= high), f"is between {wanted[0]} and {wanted[1]}"
+
+
+def _at_least(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    low = _a_number(wanted, at, made)
+    return _number_test(lambda number: number >= low), f"is at least {wanted}"
+
+
+def _at_most(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    high = _a_number(wanted, at, made)
+    return _number_test(lambda number: number <= high), f"is at most {wanted}"
+
+
+def _domain_in(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    values = texts(wanted, at, made)
+    domains = frozenset(map(domain_of, values))
+    below = tuple("." + domain for domain in domains)
+
+    def test(actual: str) -> bool:
+        domain = domain_of(actual)
+        return domain in domains or domain.endswith(below)
+
+    return test, f"is at {any_of(values)}"
+
+
+def _free_mailbox(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    expected = _truth(wanted, at, made)
+    text = "is a free mailbox" if expected else "is not a free mailbox"
+    return lambda actual: (domain_of(actual) in FREE_MAILBOXES) is expected, text
+
+
+TESTS: Final[dict[str, Callable[[Any, Path, Made], tuple[ValueTest, str]]]] = {
+    "equals": _equals,
+    "in": _in,
+    "words": _words,
+    "starts": _starts,
+    "contains": _contains,
+    "between": _between,
+    "at_least": _at_least,
+    "at_most": _at_most,
+    "domain_in": _domain_in,
+    "free_mailbox": _free_mailbox,
+}
+
+
+# --- small things ---
+
+
+def _no(_: str) -> bool:
+    return False
+
+
+def _number_test(test: Callable[[float], bool]) -> ValueTest:
+    def on_text(actual: str) -> Held:
+        try:
+            number = float(actual)
+        except ValueError:
+            return None
+        return test(number) if math.isfinite(number) else None
+
+    return on_text
+
+
+def _a_number(wanted: Any, at: Path, made: Made) -> float:
+    try:
+        number = float(wanted)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        made.wrong(at, "must be a number")
+    return number
+
+
+def _truth(wanted: Any, at: Path, made: Made) -> bool:
+    text = str(wanted).lower()
+    if text not in ("true", "false"):
+        made.wrong(at, "must be true or false")
+    return text == "true"
+
+
+def texts(value: Any, at: Path, made: Made) -> list[str]:
+    """One value or a list of them, as texts."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values or any(isinstance(one, Mapping | list | tuple) or one is None or one == "" for one in values):
+        made.wrong(at, "must be a value or a list of values")
+        return [""]
+    return [str(one) for one in values]
+
+
+# Letters that Unicode takes for letters of their own, as people without them on their keyboard type them.
+_LETTERS: Final = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"})
+
+
+def plain(text: str) -> str:
+    """Without case, diacritics, and space around it."""
+    if text.isascii():
+        return text.strip().lower()
+    apart = unicodedata.normalize("NFKD", text.strip().casefold()).translate(_LETTERS)
+    return "".join(c for c in apart if not unicodedata.combining(c))
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2].strip().casefold()
+
+
+def any_of(values: Iterable[str]) -> str:
+    *first, last = values
+    return f"{', '.join(first)} or {last}" if first else last

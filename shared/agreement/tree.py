@@ -1,0 +1,202 @@
+"""What a condition is made of: its leaves, how they are combined, and why the whole held or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+Path: TypeAlias = tuple[str | int, ...]
+Held: TypeAlias = "bool | None"  # None: not known
+Test: TypeAlias = "Callable[[Subject], Held]"
+ValueTest: TypeAlias = "Callable[[str], Held]"
+About: TypeAlias = Literal[
+    "property", "grade", "fit_grade", "interest_level", "journey", "deal_stage", "state", "forms"
+]
+
+PROPERTY: Final = "property"
+FORMS: Final = "forms"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What a condition is asked about. "" and a missing property are not known."""
+
+    properties: Mapping[str, str]
+    grade: str = ""
+    fit_grade: str = ""
+    interest_level: str = ""
+    journey: str = ""
+    forms: frozenset[str] = frozenset()
+    deal_stage: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Leaf:
+    """One test of one thing. `name` is the property's, `op` the test as it is written, `wanted` its values."""
+
+    at: Path
+    about: About
+    name: str
+    op: str
+    wanted: tuple[str, ...]
+    text: str
+    test: Test
+    on: ValueTest = lambda _: None
+
+    def seen(self, subject: Subject) -> str:
+        """The value that the test saw; "" when there is none."""
+        if self.about == FORMS:
+            return ", ".join(sorted(subject.forms))
+        if self.about == PROPERTY:
+            return subject.properties.get(self.name, "")
+        return str(getattr(subject, self.about))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class All:
+    at: Path
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Any_:
+    at: Path
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Not:
+    at: Path
+    part: Node
+
+
+class Reference:
+    """A use of `definition: name`, at `at` within its condition, which means a condition once it is bound."""
+
+    __slots__ = ("at", "meant", "name", "text")
+
+    def __init__(self, name: str, at: Path, text: str) -> None:
+        self.name: Final = name
+        self.at: Final = at
+        self.text: Final = text
+        self.meant: tuple[Test, Node] | None = None
+
+    def test(self, subject: Subject) -> Held:
+        return None if self.meant is None else self.meant[0](subject)
+
+
+Node: TypeAlias = "Leaf | All | Any_ | Not | Reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A condition, or a part of one, made ready: its test, and what it is made of."""
+
+    test: Test
+    node: Node
+
+
+@dataclass(slots=True)
+class Made:
+    """What comes up while a condition is compiled."""
+
+    properties: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+    references: list[Reference] = field(default_factory=list)
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+
+    def wrong(self, path: Path, message: str) -> Compiled:
+        self.problems.append((path, message))
+        return Compiled(_unknown, All(at=path, parts=()))
+
+
+def leaf(**said: Any) -> Compiled:
+    """A leaf, compiled."""
+    made = Leaf(**said)
+    return Compiled(made.test, made)
+
+
+def _unknown(_: Subject) -> None:
+    return None
+
+
+def in_words(node: Node) -> str:
+    match node:
+        case All():
+            return " and ".join(map(in_words, node.parts))
+        case Any_():
+            return f"({' or '.join(map(in_words, node.parts))})"
+        case Not():
+            return f"not ({in_words(node.part)})"
+        case _:
+            return node.text
+
+
+def leaves(node: Node) -> Iterator[Leaf]:
+    """All of them; a definition's are not its user's own."""
+    match node:
+        case Leaf():
+            yield node
+        case Not():
+            yield from leaves(node.part)
+        case All() | Any_():
+            yield from (leaf for part in node.parts for leaf in leaves(part))
+
+
+# --- why ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Whether a condition held, and the leaves that made it so, each with the value that it saw."""
+
+    held: Held
+    because: tuple[Seen, ...]
+
+    def __str__(self) -> str:
+        """In one sentence."""
+        start = {True: "it holds", False: "it does not hold", None: "it is not known"}[self.held]
+        return f"{start}: {', and '.join(map(str, self.because))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What became of one leaf. PERSONAL: value."""
+
+    text: str
+    held: Held
+    value: str
+
+    def __str__(self) -> str:
+        if self.held is None:
+            return f"whether {self.text} cannot be told" + (f" from {self.value}" if self.value else "")
+        if self.held:
+            return f"{self.text}" + (f" ({self.value})" if self.value and self.value not in self.text else "")
+        return f"it is not so that {self.text}" + (f" ({self.value})" if self.value else "")
+
+
+def why(node: Node, subject: Subject) -> Why:
+    """The parts that decide: of several that must all hold those that did not, of alternatives those that did."""
+    match node:
+        case Leaf():
+            held = node.test(subject)
+            return Why(held=held, because=(Seen(text=node.text, held=held, value=node.seen(subject)),))
+        case Not():
+            inner = why(node.part, subject)
+            return Why(held=None if inner.held is None else not inner.held, because=inner.because)
+        case Reference():
+            if node.meant is None:
+                return Why(held=None, because=(Seen(text=node.text, held=None, value=""),))
+            return why(node.meant[1], subject)
+        case All():
+            return _decisive([why(part, subject) for part in node.parts], (False, None, True))
+        case Any_():
+            return _decisive([why(part, subject) for part in node.parts], (True, None, False))
+
+
+def _decisive(parts: Sequence[Why], order: Sequence[Held]) -> Why:
+    """The first of `order` that a part came to is what the whole came to, by all parts that did."""
+    held = next(one for one in order if any(part.held is one for part in parts))
+    return Why(held=held, because=tuple(seen for part in parts if part.held is held for seen in part.because))
