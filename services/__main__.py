@@ -206,15 +206,19 @@ def check(
 ) -> None:
     """Tell everything that is wrong with it.
 
-    As file:line:column: key: what would be right. Exit status 1 when there is anything.
+    As file:line:column: key: what would be right. A warning is what can be used and is hardly meant.
+    With LEADPACT_HUBSPOT_TOKEN set, the CRM is asked for its properties and owners. Exit status 1 when
+    there is anything.
     """
     import dataclasses
 
-    from shared.agreement.following import check as problems_of
+    from services.commands import checking
+    from shared import log
     from shared.settings import CommonSettings
 
+    log.configure(level="CRITICAL")  # what goes wrong is told in a line
     paths = files or [CommonSettings.read(context.obj).agreement]
-    problems = [problem for path in paths for problem in problems_of(path)]
+    problems = asyncio.run(checking.check(paths, context.obj, say=lambda text: typer.echo(text, err=True)))
     if as_json:
         _print_json([dataclasses.asdict(problem) for problem in problems])
     else:

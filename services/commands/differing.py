@@ -79,8 +79,9 @@ class Difference:
 
 
 def problems_of(*files: Path) -> list[str]:
-    """What is wrong with the files, as `agreement check` tells it; a file given twice is told once."""
-    return [str(problem) for file in dict.fromkeys(files) for problem in check(file)]
+    """What keeps the files from use, as `agreement check` tells it; a file given twice is told once."""
+    found = [problem for file in dict.fromkeys(files) for problem in check(file)]
+    return [str(problem) for problem in found if problem.severity == "error"]
 
 
 def _escaped(text: str) -> str:

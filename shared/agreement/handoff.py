@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -31,9 +32,15 @@ class Trigger(Part):
     priority: Slug = NORMAL
 
 
+def _team(value: Any) -> Any:
+    if re.fullmatch(r"team:[a-z][a-z0-9_-]*", str(value)):
+        return value
+    raise wrong("must be team: and the name of a team, as team:inbound")
+
+
 class Route(Part):
     when: Condition | None = None
-    to: str = Field(pattern=r"^team:[a-z][a-z0-9_-]*$")
+    to: Annotated[str, BeforeValidator(_team)] = Field(pattern=r"^team:[a-z][a-z0-9_-]*$")
 
     @property
     def team(self) -> str:

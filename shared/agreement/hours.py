@@ -101,7 +101,8 @@ def check_timezone(name: Any) -> str:
     zones = available_timezones()
     if name in zones:
         return str(name)
-    near = difflib.get_close_matches(str(name), sorted(zones), n=1, cutoff=0.8)
+    near = [zone for zone in sorted(zones) if zone.rpartition("/")[2].lower() == str(name).lower()]
+    near = near or difflib.get_close_matches(str(name), sorted(zones), n=1, cutoff=0.8)
     raise ValueError(f"must be a time zone{f'; did you mean {near[0]}?' if near else ', as Europe/Bucharest'}")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, RootModel, ValidationError
 
 from shared.agreement.conditions import PROBLEMS, Path
+from shared.agreement.doubts import InCrm, doubts, unknown_in_crm
 from shared.agreement.hours import PLACED
 from shared.agreement.model import Agreement
 from shared.agreement.references import cross_references
@@ -18,25 +19,40 @@ from shared.agreement.values import SLUG
 from shared.errors import Refused
 
 MAX_BYTES: Final = 1_000_000
+# What pydantic says in the words of a programmer.
+IN_WORDS: Final = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "dict_type": "must be names, each with a colon and what it means, and no list",
+    "model_type": "must be names, each with a colon and what it means",
+    "tuple_type": "must be a list, each on a line of its own after a dash, or in brackets",
+    "string_type": "must be a text",
+}
 # What a later version will enforce. Until then a file that says it would promise what nobody keeps.
 NOT_YET: Final = ("capacity", "keep_owner", "mode", "manual", "tell_sales", "who", "review")
 
 
 def load(path: FilePath | str) -> Agreement:
     """The agreement in the file. Raises Refused (`agreement_invalid`) with every problem, a line each."""
-    agreement, problems = _read(FilePath(path))
+    agreement, problems = read(bytes_of(FilePath(path)), str(path))
     if agreement is None or problems:
         raise Refused("agreement_invalid", "\n".join(map(str, problems)))
     return agreement
 
 
-def check(path: FilePath | str) -> list[Problem]:
-    """Everything that is wrong with the file; empty when it can be used."""
-    return _read(FilePath(path))[1]
+def check(path: FilePath | str, crm: InCrm | None = None) -> list[Problem]:
+    """Everything that is wrong with the file, in its order. With nothing but warnings it can be used.
 
-
-def _read(path: FilePath) -> tuple[Agreement | None, list[Problem]]:
-    return read(bytes_of(path), str(path))
+    `crm` is what the CRM knows, where it was asked.
+    """
+    source = Source(file=str(path))
+    agreement = _read(bytes_of(FilePath(path)), source)
+    if agreement is None or source.problems:
+        return source.problems
+    found = [*doubts(agreement), *(unknown_in_crm(agreement, crm) if crm else ())]
+    warnings = [source.problem(at, text, severity="warning") for at, text in found]
+    return sorted(warnings, key=lambda problem: (problem.line, problem.column))
 
 
 def bytes_of(path: FilePath) -> bytes | str:
@@ -49,24 +65,35 @@ def bytes_of(path: FilePath) -> bytes | str:
 
 
 def read(content: bytes | str, file: str) -> tuple[Agreement | None, list[Problem]]:
-    """What `bytes_of` found in `file` says, and everything that is wrong with it: with any problem, do not use it."""
+    """What `bytes_of` found in `file` says, and every error in it: with any, do not use it."""
     source = Source(file=file)
-    if isinstance(content, str):
-        return None, [source.problem((), f"cannot be read: {content}")]
-    if len(content) > MAX_BYTES:
-        return None, [source.problem((), f"must not be larger than {MAX_BYTES} bytes")]
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return None, [source.problem((), f"cannot be read: {type(error).__name__}")]
-    data = source.parse(text)
-    if source.problems and data is None:
-        return None, source.problems
+    return _read(content, source), source.problems
+
+
+def _read(content: bytes | str, source: Source) -> Agreement | None:
+    text = _text_of(content, source)
+    data = None if text is None else source.parse(text)
+    if data is None:
+        return None
     agreement = _validate(data, source)
     if agreement is not None:
         source.problems.extend(source.problem(*found) for found in cross_references(agreement))
     source.problems.sort(key=lambda problem: (problem.line, problem.column))
-    return agreement, source.problems
+    return agreement
+
+
+def _text_of(content: bytes | str, source: Source) -> str | None:
+    """None where there is a problem already."""
+    if isinstance(content, str):
+        source.problems.append(source.problem((), f"cannot be read: {content}"))
+    elif len(content) > MAX_BYTES:
+        source.problems.append(source.problem((), f"must not be larger than {MAX_BYTES} bytes"))
+    else:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            source.problems.append(source.problem((), "must be saved as UTF-8"))
+    return None
 
 
 # --- the model ---
@@ -97,8 +124,8 @@ def _problems(error: Any, source: Source) -> Iterator[Problem]:
 def _in_words(error: Any) -> str:
     if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == SLUG:
         return "must be a name in small letters, digits, - and _, that starts with a letter"
-    if error["type"] in ("int_parsing", "int_from_float"):
-        return "must be a whole number"
+    if error["type"] in IN_WORDS:
+        return IN_WORDS[error["type"]]
     message = str(error["msg"])
     for said, ours in (("Input should be", "must be"), ("String should", "should"), ("Value should", "should")):
         message = message.replace(said, ours)

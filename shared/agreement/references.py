@@ -52,7 +52,7 @@ def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     for path, condition in agreement.conditions():
         for reference in condition.references:
             if reference.name not in names:
-                yield (*path, *_within(path, reference.at)), _none_of(reference.name, "definitions", names)
+                yield (*path, *within(path, reference.at)), _none_of(reference.name, "definitions", names)
     for name, condition in agreement.definitions.items():
         yield from _definition(str(name), condition)
     for wanted in ("lead", "mql", "opportunity", "customer"):
@@ -95,7 +95,7 @@ def _words(agreement: Agreement) -> Iterator[tuple[Path, str]]:
             yield path, f"cannot be told here by {', '.join(sorted(strange))}"
         for reference in condition.references:
             if reference.name in ("sql", "opportunity", "customer"):
-                yield (*path, *_within(path, reference.at)), f"{reference.name} comes only after a hand-off"
+                yield (*path, *within(path, reference.at)), f"{reference.name} comes only after a hand-off"
 
 
 def _teams(agreement: Agreement) -> Iterator[tuple[Path, str]]:
@@ -141,30 +141,25 @@ def _priorities(agreement: Agreement) -> Iterator[tuple[Path, str]]:
 
 
 def _calendars(agreement: Agreement) -> Iterator[tuple[Path, str]]:
-    known, named = list(agreement.calendars), list(_calendars_named(agreement))
-    for at, name in named:
+    known = list(agreement.calendars)
+    for at, name in calendars_named(agreement):
         if name not in known:
             yield at, _none_of(name, "calendars", known)
-    used = {name for _, name in named}
-    for name in agreement.follow_up.calendars:
-        if name not in used and used <= set(known):  # else it may be the one that is meant
-            yield (
-                ("follow_up", "calendars", name, KEY),
-                "is nobody's; name it as the calendar of all, a team or a member",
-            )
 
 
-def _calendars_named(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+def calendars_named(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    """Every use of a calendar, with where it stands."""
     yield ("follow_up", "calendar"), agreement.follow_up.calendar
     for name, team in agreement.handoff.teams.items():
         if team.calendar:
             yield ("handoff", "teams", name, "calendar"), team.calendar
-    for at, _, member in _members(agreement):
+    for at, _, member in members_of(agreement):
         if member.calendar:
             yield (*at, "calendar"), member.calendar
 
 
-def _members(agreement: Agreement) -> Iterator[tuple[Path, str, Member]]:
+def members_of(agreement: Agreement) -> Iterator[tuple[Path, str, Member]]:
+    """Everybody in every team, with where they stand."""
     for name, team in agreement.handoff.teams.items():
         for person, member in team.members.items():
             yield ("handoff", "teams", name, "members", person), person, member
@@ -174,13 +169,13 @@ def _managers(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     alone = [name for name, team in agreement.handoff.teams.items() if not team.manager]
     for n, step in enumerate(agreement.follow_up.escalation):
         if MANAGER in step.to and alone:
-            yield ("follow_up", "escalation", n, "to"), f"needs a manager in every team; there is none in {_and(alone)}"
+            yield ("follow_up", "escalation", n, "to"), f"needs a manager in every team; there is none in {and_(alone)}"
 
 
 def _crm_owners(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Who is in several teams is one person in the CRM all the same."""
     whose: dict[str, str] = {}
-    for at, person, member in _members(agreement):
+    for at, person, member in members_of(agreement):
         if member.crm_owner and (other := whose.setdefault(member.crm_owner, person)) != person:
             yield (*at, "crm_owner"), f"{member.crm_owner} is {other} already; each person has an id of their own"
 
@@ -242,13 +237,13 @@ def _in_hours(time: timedelta) -> str:
     return f"{time / timedelta(hours=1):g}h"
 
 
-def _and(names: Sequence[str]) -> str:
+def and_(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _within(path: Path, inner: Path) -> Path:
-    """A definition's own paths start with `when`, which its path already has."""
+def within(path: Path, inner: Path) -> Path:
+    """Where a part of a condition stands. A definition's own paths start with `when`, which its path already has."""
     return inner[1:] if path[0] == "definitions" and inner[:1] == ("when",) else inner
 
 

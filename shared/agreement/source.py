@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -14,22 +14,34 @@ from shared.agreement.conditions import Path
 from shared.agreement.hours import KEY
 from shared.errors import Refused
 
+Severity: TypeAlias = Literal["error", "warning"]
+
+# What people write that is not YAML, by what ruamel says of it.
+NOT_YAML: Final = {
+    "'\\t' that cannot start": "a tab; indent with spaces",
+    "mapping values are not allowed": "a colon and a space within a text; put the text into quotes",
+    "end of stream": "a quote is opened here and never closed",
+    "expected ',' or ']'": "a bracket [ is not closed before this",
+    "expected ',' or '}'": "a brace { is not closed before this",
+}
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong, and where; `text` says what would be right."""
+    """What is wrong, and where; `text` says what would be right. With a warning the file can be used."""
 
     file: str
     line: int
     column: int
     key: str
     text: str
+    severity: Severity = "error"
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.key + ': ' if self.key else ''}{self.text}"
+        kind = "" if self.severity == "error" else f"{self.severity}: "
+        return f"{self.file}:{self.line}:{self.column}: {kind}{self.key + ': ' if self.key else ''}{self.text}"
 
 
 @dataclass(slots=True)
@@ -46,11 +58,7 @@ class Source:
         try:
             node = YAML(typ="rt", pure=True).compose(io.StringIO(text))
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            self.problems.append(
-                Problem(file=self.file, line=line, column=column, key="", text=f"is not YAML: {error.problem}")
-            )
+            self.problems.append(self._not_yaml(error))
             return None
         except (YAMLError, RecursionError, ValueError) as error:
             self.problems.append(self.problem((), f"is not YAML: {type(error).__name__}"))
@@ -63,6 +71,14 @@ class Source:
         except Refused as error:
             self.problems.append(self.problem((), error.message))
             return None
+
+    def _not_yaml(self, error: MarkedYAMLError) -> Problem:
+        said = str(error.problem)
+        text = next((ours for theirs, ours in NOT_YAML.items() if theirs in said), said)
+        begun = "end of stream" in said  # what is never closed is told where it was opened
+        mark = (error.context_mark if begun else error.problem_mark) or error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return self._at(place, (), f"is not YAML: {text}")
 
     def _plain(self, node: Node, at: Path) -> Any:
         """Scalars stay text as it was written: NO is Norway, 1.10 is 1.10; only null is none."""
@@ -94,13 +110,13 @@ class Source:
                 found[key] = self._plain(value_node, (*at, key))
         return found
 
-    def problem(self, at: Path, text: str, *, on_key: bool = False) -> Problem:
+    def problem(self, at: Path, text: str, *, on_key: bool = False, severity: Severity = "error") -> Problem:
         """A problem with what the file says, at the nearest place; `at` may end in KEY, for a key itself."""
         near = tuple(part for part in at if part != KEY)
         on_key = on_key or KEY in at
         while near and near not in self.values:
             near = near[:-1]
-        return self._at((self.keys.get(near) if on_key else None) or self._value(near), near, text)
+        return self._at((self.keys.get(near) if on_key else None) or self._value(near), near, text, severity)
 
     def missing(self, at: Path) -> Problem:
         """A problem with what the file does not say, at what should hold it."""
@@ -109,8 +125,9 @@ class Source:
     def _value(self, at: Path) -> tuple[int, int]:
         return self.values.get(at, (1, 1))
 
-    def _at(self, place: tuple[int, int], at: Path, text: str) -> Problem:
-        return Problem(file=self.file, line=place[0], column=place[1], key=dotted(at), text=text)
+    def _at(self, place: tuple[int, int], at: Path, text: str, severity: Severity = "error") -> Problem:
+        line, column = place
+        return Problem(file=self.file, line=line, column=column, key=dotted(at), text=text, severity=severity)
 
 
 def dotted(path: Path) -> str:

@@ -218,6 +218,24 @@ class _Associations(msgspec.Struct, frozen=True):
     results: list[_Association] = []
 
 
+class _Property(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Properties(msgspec.Struct, frozen=True):
+    results: list[_Property] = []
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    id: str
+    email: str | None = None
+
+
+class _Owners(msgspec.Struct, frozen=True):
+    results: list[_Owner] = []
+    paging: _Paging | None = None
+
+
 class _Problem(msgspec.Struct, frozen=True, rename="camel"):
     category: str = ""
     policy_name: str = ""
@@ -272,22 +290,42 @@ class HubSpot:
                 inputs = [{"id": page.from_.id, "after": page.after} for page in more]
         return {one: list(dict.fromkeys(contacts)) for one, contacts in found.items()}
 
+    async def properties(self, kind: RecordType) -> frozenset[str]:
+        """The internal names of all properties that records of `kind` have."""
+        answer = await self._send("GET", f"/crm/v3/properties/{plural(kind)}")
+        return frozenset(one.name for one in _decoded(answer, _Properties).results)
+
+    async def owners(self) -> dict[str, str]:
+        """The people who work in the CRM now: email in small letters → id."""
+        found: dict[str, str] = {}
+        after = ""
+        while True:
+            path = f"/crm/v3/owners?limit={MAX_READ}" + (f"&after={after}" if after else "")
+            page = _decoded(await self._send("GET", path), _Owners)
+            found |= {one.email.casefold(): one.id for one in page.results if one.email}
+            before, after = after, page.paging.next.after if page.paging and page.paging.next else ""
+            if after in ("", before):
+                return found
+
     async def close(self) -> None:
         await self._http.aclose()
 
     async def _post(self, path: str, asked: Mapping[str, Any]) -> bytes:
+        return await self._send("POST", path, msgspec.json.encode(asked))
+
+    async def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         try:
             async for attempt in stamina.retry_context(on=_Again, attempts=TRIES, timeout=None):
                 with attempt:
-                    return await self._try(path, msgspec.json.encode(asked))
+                    return await self._try(method, path, body)
         except _Again as error:
             raise Later("crm_away", str(error), after_s=5.0) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _try(self, path: str, body: bytes) -> bytes:
+    async def _try(self, method: str, path: str, body: bytes | None) -> bytes:
         await self._wait_for_turn()
         try:
-            answer = await self._http.post(self._base_url + path, content=body, headers=self._headers)
+            answer = await self._http.request(method, self._base_url + path, content=body, headers=self._headers)
         except NO_ANSWER as error:
             raise _Again(f"the CRM did not answer: {type(error).__name__}") from error
         if answer.status_code in (200, 207):  # 207: some of what was asked for is not there

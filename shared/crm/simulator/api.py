@@ -55,6 +55,16 @@ DEFAULTS: Final[dict[RecordType, tuple[str, ...]]] = {
         "pipeline",
     ),
 }
+# What HubSpot gives every account, as far as anybody here speaks of it.
+KNOWN: Final[dict[RecordType, tuple[str, ...]]] = {
+    RecordType.CONTACT: (
+        *("address", "annualrevenue", "city", "company", "country", "email", "fax", "firstname", "gender"),
+        *("hs_analytics_last_url", "hs_analytics_source", "hs_buying_role", "hs_language", "hs_lead_status"),
+        *("hs_persona", "hs_seniority", "hubspot_owner_id", "industry", "jobtitle", "lastname", "lifecyclestage"),
+        *("message", "mobilephone", "numberofemployees", "phone", "recent_conversion_date"),
+        *("recent_conversion_event_name", "salutation", "state", "website", "work_email", "zip"),
+    ),
+}
 OWN: Final = ("hs_createdate", "hs_lastmodifieddate", "hs_object_id")
 
 KINDS: Final[dict[str, RecordType]] = {
@@ -107,6 +117,7 @@ class Api:
             (one, "GET", self._read),
             (one, "PATCH", self._update),
             ("/crm/v4/associations/{from_kind}/{to_kind}/batch/read", "POST", self._associations),
+            ("/crm/v3/properties/{kind}", "GET", self._properties),
             ("/crm/v3/owners", "GET", self._owners),
             ("/crm/v3/owners/{owner_id}", "GET", self._owner),
             ("/calling/v1/dispositions", "GET", self._dispositions),
@@ -196,7 +207,13 @@ class Api:
             raise ApiError(404, "OBJECT_NOT_FOUND", "Object not found.  objectId are usually numeric.")
         return record
 
-    # --- associations, owners, dispositions ---
+    # --- properties, associations, owners, dispositions ---
+
+    async def _properties(self, request: Request) -> Response:
+        kind = _kind(request.path_params["kind"])
+        names = sorted({*KNOWN.get(kind, ()), *DEFAULTS.get(kind, ()), *OWN})
+        shown = [{"name": name, "label": name, "type": "string", "fieldType": "text"} for name in names]
+        return JSONResponse({"results": shown})
 
     async def _associations(self, request: Request) -> Response:
         from_kind, to_kind = (_kind(request.path_params[end]) for end in ("from_kind", "to_kind"))

@@ -1,0 +1,110 @@
+"""Who can get which grade with the points on offer, and which stage of the journey."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shared.agreement.qualification import FAMILIES, FIT_GRADES, INTEREST_LEVELS, JOURNEY, Fit, Interest, Qualification
+from shared.agreement.solver import TRUE, World, possible
+from shared.agreement.tree import Path
+
+MOST_SUMS: Final = 20_000  # of points; with more only their ends are known, and what is between is taken for possible
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The sums that can come up: `all` of them, or None where only `least` and `most` are known."""
+
+    least: float
+    most: float
+    all: frozenset[float] | None
+
+    def reach(self, low: float, high: float) -> bool:
+        """Whether there is a sum from `low` on and below `high`."""
+        if self.all is not None:
+            return any(low <= one < high for one in self.all)
+        return low < high and low <= self.most and self.least < high
+
+
+def world_of(qualification: Qualification) -> World:
+    """The grades and stages that somebody can get."""
+    fit, interest = fit_points(qualification.fit), _interest_points(qualification.interest)
+    grades = _reached(qualification.fit.grades, FIT_GRADES, fit)
+    levels = _reached(qualification.interest.levels, INTEREST_LEVELS, interest)
+    return World(
+        grades=frozenset(grade + level for grade in grades for level in levels),
+        journey=frozenset(stages(qualification.interest)),
+    )
+
+
+def fit_points(fit: Fit) -> Points:
+    """The best persona's points, or none, and those of any of the rules."""
+    roles = [one.points for one in fit.role.values() if possible([(one.when.node, TRUE)])]
+    rules = [rule.points for rule in fit.rules if possible([(rule.when.node, TRUE)])]
+    least = min(0.0, *roles, 0.0) + sum(one for one in rules if one < 0)
+    most = max(0.0, *roles, 0.0) + sum(one for one in rules if one > 0)
+    sums = {0.0, *roles}
+    for points in rules:
+        sums |= {one + points for one in sums}
+        if len(sums) > MOST_SUMS:
+            return Points(least, most, None)
+    return Points(least, most, frozenset(round(one, 1) for one in sums))
+
+
+def family_points(interest: Interest) -> dict[str, float]:
+    """The most that each family can be worth: its cap, for what is done often enough."""
+    return {name: family.cap if family.signals else 0.0 for name, family in interest.families.items()}
+
+
+def _interest_points(interest: Interest) -> Points:
+    """Fading, interest comes by everything from nothing to the most."""
+    return Points(0.0, sum(family_points(interest).values()), None)
+
+
+def stages(interest: Interest) -> Iterator[str]:
+    """The stages that somebody can be in."""
+    if not any(not needed for needed in interest.journey.values()):
+        yield JOURNEY[-1]  # whoever is in no other
+    yield from (stage for stage in JOURNEY if stage in interest.journey and not unreached(interest, stage))
+
+
+def unreached(interest: Interest, stage: str) -> str:
+    """Why nobody is ever in this stage; "" when somebody can be."""
+    most, needed = family_points(interest), _needed(interest, stage)
+    for family in FAMILIES:
+        if needed.get(family, 0.0) > most[family]:
+            return f"needs {needed[family]:g} of {family}, which is {most[family]:g} at most"
+    for nearer in JOURNEY[: JOURNEY.index(stage)]:
+        if nearer in interest.journey and _covers(_needed(interest, nearer), needed):
+            return f"is never reached: whoever has as much is in the stage {nearer} already"
+    return ""
+
+
+def _needed(interest: Interest, stage: str) -> Mapping[str, float]:
+    return {str(name): needed for name, needed in interest.journey.items()}[stage]
+
+
+def _covers(nearer: Mapping[str, float], further: Mapping[str, float]) -> bool:
+    return all(points <= max(0.0, further.get(family, 0.0)) for family, points in nearer.items())
+
+
+def _reached(bounds: Mapping[str, float], names: Sequence[str], points: Points) -> list[str]:
+    highs = (math.inf, *(bounds[name] for name in names))
+    return [name for name, high in zip(names, highs, strict=False) if points.reach(bounds[name], high)]
+
+
+def out_of_reach(qualification: Qualification) -> Iterator[tuple[Path, str]]:
+    """Grades, levels and stages that nobody can get, with what there is to get."""
+    fit, interest = qualification.fit, qualification.interest
+    for at, bounds, names, points in (
+        (("qualification", "fit", "grades"), fit.grades, FIT_GRADES, fit_points(fit)),
+        (("qualification", "interest", "levels"), interest.levels, INTEREST_LEVELS, _interest_points(interest)),
+    ):
+        for name in sorted(set(names) - set(_reached(bounds, names, points))):
+            yield (*at, name), f"nobody gets {name}: the points on offer go from {points.least:g} to {points.most:g}"
+    for stage in interest.journey:
+        if said := unreached(interest, str(stage)):
+            yield ("qualification", "interest", "journey", str(stage)), said
