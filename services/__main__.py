@@ -345,6 +345,18 @@ def backtest(
     raise typer.Exit(FOUND if found else 0)
 
 
+@agreements.command("schema", epilog="Example: leadpact agreement schema > agreement.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the file.
+
+    For editors: they complete and check by it. Its address goes into the first line of the file, as
+    # yaml-language-server: $schema=agreement.schema.json
+    """
+    from shared.agreement.schema import text
+
+    typer.echo(text(), nl=False)
+
+
 @app.command(epilog="Example: leadpact settings --json")
 def settings(context: typer.Context, as_json: Json = False) -> None:
     """Every setting, as it is now.

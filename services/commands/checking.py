@@ -29,7 +29,7 @@ async def check(
     say: Callable[[str], None],
     http: httpx.AsyncClient | None = None,
 ) -> list[Problem]:
-    """Every problem of every file, or folder of them; `say` is told when the CRM was not asked, and why. Raises WrongSetting."""
+    """Every problem of every file, or folder of them; `say` is told why the CRM was not asked. Raises WrongSetting."""
     settings = IngestSettings.read({"LEADPACT_HUBSPOT_SECRETS": "not needed to ask", **environ})
     if not settings.tokens:
         say(f"{NOT_ASKED}: LEADPACT_HUBSPOT_TOKEN is not set")

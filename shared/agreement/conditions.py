@@ -14,10 +14,19 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from shared.agreement.properties import PROPERTY_NAME, any_of, plain, property_condition, texts
+from shared.agreement.properties import (
+    PROPERTY_NAME,
+    PROPERTY_SCHEMA,
+    VALUES_SCHEMA,
+    any_of,
+    plain,
+    property_condition,
+    texts,
+)
 from shared.agreement.tree import (
     FORMS,
     About,
@@ -40,6 +49,7 @@ __all__ = ["GRADES", "PROBLEMS", "PROPERTY_NAME", "STATES_OF_SALES", "Condition"
 
 PROBLEMS: Final = "condition_problems"  # the type of the error that carries several problems of one condition
 STATES_OF_SALES: Final = ("accepted", "working", "qualified")
+REFERRED: Final = {"$dynamicRef": "#condition"}  # stands for a condition until the whole schema has a place for it
 GRADES: Final = tuple(fit + level for fit in "ABCD" for level in "1234")
 
 
@@ -92,6 +102,10 @@ class Condition:
 
     def __repr__(self) -> str:
         return f"Condition({self.text})"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return dict(REFERRED)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -258,6 +272,51 @@ _WORDS: Final[dict[str, Callable[[Any, Path, Made], Compiled]]] = {
     "form": _form,
     "definition": _definition,
     "property": _explicit,
+}
+
+
+# --- as JSON Schema ---
+
+
+def schemas(at: str) -> dict[str, Any]:
+    """What a condition may be, which is found `at`: every combination, word and test, with what it means."""
+    itself = {"$ref": at}
+    several: dict[str, Any] = {"type": "array", "items": itself, "minItems": 1}
+    combined: dict[str, tuple[dict[str, Any], str]] = {
+        "all": (several, "All of them hold."),
+        "any": (several, "One of them holds."),
+        "not": (itself, "It does not hold; what is not known is not a no."),
+    }
+    known = {**combined, **_WORD_SCHEMAS}
+    return {
+        "type": "object",
+        "description": "All its keys must hold: any, all, not, a word of ours, or a property of the CRM with its test.",
+        "properties": {key: {**schema, "description": text} for key, (schema, text) in known.items()},
+        "additionalProperties": PROPERTY_SCHEMA,
+        "propertyNames": {"pattern": PROPERTY_NAME.pattern.replace(r"\Z", "$")},
+        "minProperties": 1,
+    }
+
+
+def _some_of(values: Sequence[str], *, numbers: bool = False) -> dict[str, Any]:
+    one = {"enum": [*values, *(map(int, values) if numbers else ())]}
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
+_WORD_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "grade": (_some_of(GRADES), "Fit and interest together; A1 is best."),
+    "fit": (_some_of("ABCD"), "How well person and company match."),
+    "interest": (_some_of("1234", numbers=True), "How much the lead wants, from 1 down to 4."),
+    "journey": (_some_of(("awareness", "consideration", "decision")), "How far the lead is on its way to buy."),
+    "deal_stage": (VALUES_SCHEMA, "The stage of the lead's deal, as the CRM names it."),
+    "sales": (_some_of(STATES_OF_SALES), "What Sales said of the lead."),
+    "form_submitted": (VALUES_SCHEMA, "A form by its name, several, or any."),
+    "form": (VALUES_SCHEMA, "The same as form_submitted."),
+    "definition": ({"type": "string"}, "One of the definitions holds."),
+    "property": (
+        {"type": "object", "additionalProperties": PROPERTY_SCHEMA, "minProperties": 1},
+        "Properties of the CRM, also those that are called as one of our words.",
+    ),
 }
 
 

@@ -11,30 +11,37 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from shared.agreement.handoff import TEAM
-from shared.agreement.hours import KEY, WEEKDAYS, Hours, Placed, openings, placed
+from shared.agreement.hours import KEY, SCHEMA, WEEKDAYS, Hours, Placed, openings, placed
 from shared.agreement.hours import read as read_hours
 from shared.agreement.hours import write as write_hours
 from shared.agreement.nurture import BY_JOURNEY
 from shared.agreement.values import (
     DEFAULT,
     SLUG,
+    SPAN,
     WRITTEN,
     Duration,
     Name,
+    OrAlone,
     Part,
     PropertyName,
     Share,
     Slug,
     Targets,
     Working,
+    in_file,
     listed,
     working,
     wrong,
@@ -59,6 +66,10 @@ class WorkingHours(Part):
     def _as_written(cls, value: Any) -> Any:
         return value if isinstance(value, WorkingHours) else read_hours(value)
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return dict(SCHEMA)
+
     @model_serializer(mode="wrap")
     def _written(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """As the file has it: the days beside the rest; in the agreement's notation days in a row as one."""
@@ -81,16 +92,22 @@ class Step(Part):
     """One attempt; `after` is the working time since the attempt before it."""
 
     channel: Channel
+    """How."""
     after: Working = Span(amount=0, unit="s")
+    """The latest time since the attempt before; the first has first_touch."""
 
 
 class ReturnRule(Part):
     """The way back to Marketing for a reason; `attempts: exhausted` goes there by itself."""
 
     attempts: Literal["exhausted"] | None = None
+    """exhausted: by itself, when all attempts were made and nobody answered."""
     reason: Slug
+    """For which reason; one of reasons."""
     track: str = BY_JOURNEY
+    """Into which track of nurture; by_journey, or none."""
     cool_down: Duration = timedelta(0)
+    """How long the lead is left alone, unless it asks for Sales itself."""
 
 
 ALONE: Final = ("accepted", "qualified", "opportunity", "customer")
@@ -107,7 +124,23 @@ def _meaning(value: Any) -> Any:
     raise wrong(f"must be one of {words}, or with a reason {{returned: not_now}} or {{disqualified: other}}")
 
 
-Meaning = Annotated[str, BeforeValidator(_meaning)]  # what a value in the CRM says of a lead: its state, and why
+_MEANINGS: Final = {
+    "anyOf": [
+        {"enum": list(ALONE)},
+        {"type": "string", "pattern": f"^({'|'.join(WITH_REASON)}):[a-z][a-z0-9_-]*$"},
+        *(
+            {
+                "type": "object",
+                "properties": {state: {"type": "string", "description": "For which reason."}},
+                "required": [state],
+                "additionalProperties": False,
+            }
+            for state in WITH_REASON
+        ),
+    ]
+}
+# What a value in the CRM says of a lead: its state, and why.
+Meaning = Annotated[str, BeforeValidator(_meaning), WithJsonSchema(_MEANINGS)]
 
 
 def state_and_reason(meaning: str) -> tuple[str, str]:
@@ -138,11 +171,20 @@ class Escalation(Part):
     """What follows a breach that nobody mends: `at` is in working time from the due time on."""
 
     at: Annotated[
-        Span, BeforeValidator(_since_breach), PlainSerializer(lambda span: f"breach + {span}" if span else "breach")
+        Span,
+        BeforeValidator(_since_breach),
+        PlainSerializer(lambda span: f"breach + {span}" if span else "breach"),
+        in_file(rf"\s*breach(\s*\+\s*{SPAN})?\s*", "From the due time on, in working time.", "breach", "breach + 2h"),
     ]
-    on: Annotated[tuple[Owed, ...], BeforeValidator(listed), AfterValidator(_in_order), Field(min_length=1)] = OWED
-    to: Annotated[tuple[Name, ...], BeforeValidator(listed)] = ()
+    """When, as long as it is still owed."""
+    on: Annotated[
+        tuple[Owed, ...], BeforeValidator(listed), AfterValidator(_in_order), Field(min_length=1), OrAlone()
+    ] = OWED
+    """What is owed; all of it when left out."""
+    to: Annotated[tuple[Name, ...], BeforeValidator(listed), OrAlone()] = ()
+    """Who is told: manager, or anybody by name."""
     reassign: Literal["team"] | None = None
+    """team: a colleague gets the lead."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Escalation:
@@ -155,22 +197,39 @@ class FollowUp(Part):
     """What Sales promised, in working time."""
 
     calendars: dict[Slug, WorkingHours] = {}
+    """When people work, by name."""
     calendar: Slug = ALWAYS_OPEN
+    """Everybody's who has no other; always is day and night."""
     accept_within: Targets = {}
+    """To take the lead on: one time for all, or by priority, team, fit grade, default."""
     if_not_accepted: Literal["nothing", "accept", "reassign", "return"] = "nothing"
+    """What silence past that time means."""
     first_touch: Targets
+    """To the first attempt: one time for all, or by priority, team, fit grade, default."""
     cadence: tuple[Step, ...] = Field(min_length=1)
+    """The attempts that are owed, in their order."""
     wait_for_reply: Working
+    """After the last attempt; then the lead goes back."""
     decide_within: Targets = {}
+    """From the hand-off, to qualify the lead or give it back."""
     colleagues: Literal["count", "ignore"] = "count"
+    """Whether a colleague's attempt counts as the owner's."""
     off_cadence: Literal["count", "ignore"] = "count"
+    """Whether an attempt by another channel counts as the next."""
     sequences: Literal["count", "ignore"] = "ignore"
+    """Whether what a sequence of the CRM sends counts as an attempt."""
     warn_at: tuple[Share, ...] = ()
+    """At which shares of the time somebody is warned."""
     escalation: tuple[Escalation, ...] = ()
+    """What follows a breach that nobody mends."""
     return_when: tuple[ReturnRule, ...] = ()
+    """Where leads go that come back, by reason."""
     reasons: tuple[Slug, ...] = Field(min_length=1)
+    """Why a lead did not progress: what people can choose from."""
     in_the_crm: dict[PropertyName, dict[Name, Meaning]] = {}
+    """What values of a contact's properties in the CRM say of a lead: its state, and where needed the reason."""
     pause_reasons: tuple[Slug, ...] = ("asked_to_wait", "away", "other")
+    """Why a lead rests: what people can choose from."""
 
     def allowed(self, kind: ClockKind, n: int, *, priority: str, fit_grade: str, team: str) -> Span | None:
         """The time that a clock of this kind gives; None when there is no such promise, as one of no time."""

@@ -17,19 +17,23 @@ from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from shared.agreement.conditions import GRADES
 from shared.agreement.hours import KEY, Placed, placed
 from shared.agreement.values import (
+    DAYS,
     LONGEST,
+    SHARE,
     Amount,
     Duration,
     Name,
+    OrAlone,
     Part,
     Period,
     Share,
     Slug,
+    in_file,
     listed,
     period,
     writes,
@@ -104,6 +108,9 @@ def _shown_when(when: Any) -> str:
     return f"{when.first}..{when.last}" if isinstance(when, Period) else str(when)
 
 
+WHEN: Final = rf"({DAYS}|every (month|quarter|year))"
+
+
 def _source(value: str) -> str:
     """As the CRM writes it; a person may write organic search for ORGANIC_SEARCH."""
     if value.lower() in (REST, UNKNOWN):
@@ -141,7 +148,7 @@ def _grade(value: str) -> str:
 
 Owed: TypeAlias = Annotated[int | Literal["needed"], BeforeValidator(_owed)]
 Source: TypeAlias = Annotated[str, AfterValidator(_source)]
-Grade: TypeAlias = Annotated[str, AfterValidator(_grade)]
+Grade: TypeAlias = Annotated[str, AfterValidator(_grade), WithJsonSchema({"enum": list(GRADES)})]
 
 
 # --- the parts of a goal ---
@@ -149,40 +156,55 @@ Grade: TypeAlias = Annotated[str, AfterValidator(_grade)]
 
 class Target(Part):
     revenue: Amount
+    """How much is to be sold."""
 
 
 class Conversions(Part):
     """Shares of one stage that reach the next."""
 
     visitor_to_lead: Share | None = None
+    """Of visitors, how many become leads."""
     lead_to_mql: Share | None = None
+    """Of leads, how many become MQLs."""
     mql_to_sql: Share | None = None
+    """Of MQLs, how many become SQLs."""
     sql_to_customer: Share | None = None
+    """Of SQLs, how many become customers."""
 
 
 class Lags(Part):
     """How long one stage takes to reach the next, in elapsed time."""
 
     visitor_to_lead: Duration | None = None
+    """From a visitor to a lead."""
     lead_to_mql: Duration | None = None
+    """From a lead to an MQL."""
     mql_to_sql: Duration | None = None
+    """From an MQL to an SQL."""
     sql_to_customer: Duration | None = None
+    """From an SQL to a customer."""
 
 
 class Method(Part):
     """A way that leads come by: its share of all, and the CRM's sources by which it is known."""
 
     share: Share
-    sources: Annotated[tuple[Source, ...], BeforeValidator(listed)] = Field(default=(), alias="from")
+    """How much of all comes by it."""
+    sources: Annotated[tuple[Source, ...], BeforeValidator(listed), OrAlone()] = Field(default=(), alias="from")
+    """The CRM's sources by which it is known, as paid search; rest: those that no other method names."""
 
 
 class Commitment(Part):
     """Marketing's side: so many leads or MQLs, every week or month of the stage's window, each by itself."""
 
     leads: Owed | None = None
+    """How many leads; needed: as many as the target needs then."""
     mqls: Owed | None = None
-    grade: Annotated[tuple[Grade, ...], BeforeValidator(listed)] = ()
+    """How many MQLs; needed: as many as the target needs then."""
+    grade: Annotated[tuple[Grade, ...], BeforeValidator(listed), OrAlone()] = ()
+    """Of which grades; MQLs only."""
     every: Literal["week", "month"]
+    """In each of these."""
 
     @model_validator(mode="after")
     def _of_one_stage(self) -> Commitment:
@@ -215,15 +237,26 @@ class Goal(Part):
     """A shared goal: a target over a period, and what follows from it."""
 
     name: Name
+    """What this goal is called."""
     target: Target
+    """What is wanted."""
     period: Annotated[
-        Period | Literal["every month", "every quarter", "every year"], BeforeValidator(_when), writes(_shown_when)
+        Period | Literal["every month", "every quarter", "every year"],
+        BeforeValidator(_when),
+        writes(_shown_when),
+        in_file(WHEN, "Once, or every month, quarter or year.", "2027-01-01..2027-03-31", "every quarter"),
     ]
+    """When."""
     average_deal: Amount
+    """What one customer brings."""
     expected: Conversions = Conversions()
+    """What is expected of each stage."""
     lag: Lags = Lags()
-    methods: dict[Slug, Annotated[Method, BeforeValidator(_method)]] = {}
+    """How long each stage takes."""
+    methods: dict[Slug, Annotated[Method, BeforeValidator(_method), OrAlone(SHARE)]] = {}
+    """Where leads are to come from: each a share, and the CRM's sources by which it is known."""
     marketing_owes: tuple[Commitment, ...] = ()
+    """What Marketing promises: so many leads or MQLs in each week or month."""
 
     @model_validator(mode="after")
     def _holds_together(self) -> Goal:

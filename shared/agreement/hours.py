@@ -31,6 +31,48 @@ Hours: TypeAlias = tuple[str, ...]
 """A day's openings, as `09:00-13:00`, in order; none when it is closed."""
 
 
+_TIME: Final = r"([01]?[0-9]|2[0-4]):[0-5][0-9]"
+_OPENING: Final = rf"{_TIME}\s*[-–]\s*{_TIME}"
+_DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DAYS: Final = f"({'|'.join(WEEKDAYS)})"
+_HOURS_OF_A_DAY: Final = {
+    "anyOf": [
+        {"type": "string", "pattern": rf"^\s*({CLOSED}|{_OPENING}(\s*,\s*{_OPENING})*)\s*$"},
+        {"type": "array", "items": {"type": "string", "pattern": f"^{_OPENING}$"}},
+    ],
+    "description": "When people work that day; 22:00-06:00 runs over midnight.",
+    "examples": ["09:00-18:00", "09:00-13:00, 14:00-18:00", CLOSED],
+}
+_COUNTRY: Final = {"type": "string", "pattern": r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"}
+TIMEZONE: Final = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
+    "description": "A time zone by its name.",
+    "examples": ["UTC", "Europe/Bucharest"],
+}
+SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "description": "When people work: hours by weekday, public holidays, and days that differ.",
+    "properties": {
+        "timezone": {**TIMEZONE, "description": "Of this calendar; else the agreement's."},
+        "holidays": {
+            "anyOf": [_COUNTRY, {"type": "array", "items": _COUNTRY}],
+            "description": "The public holidays of a country, or of a part of one.",
+            "examples": ["RO", "DE-BY"],
+        },
+        "except": {
+            "type": "object",
+            "description": "Days that differ, with their hours; they take the place of a holiday, too.",
+            "patternProperties": {rf"^{_DAY}(\.\.{_DAY})?$": _HOURS_OF_A_DAY},
+            "additionalProperties": False,
+        },
+    },
+    "patternProperties": {rf"^{_DAYS}(-{_DAYS})?$": _HOURS_OF_A_DAY},
+    "additionalProperties": False,
+}
+"""A calendar as JSON Schema."""
+
+
 def placed(problems: list[Placed]) -> PydanticCustomError:
     return PydanticCustomError(PLACED, "is not right in {n} places", {"problems": problems, "n": len(problems)})
 

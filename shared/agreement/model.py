@@ -35,25 +35,39 @@ VERSIONS_KEPT: Final = 1000  # of what is made of agreements: one for each tenan
 
 class SignedBy(Part):
     marketing: tuple[str, ...] = ()
+    """Who signed for Marketing."""
     sales: tuple[str, ...] = ()
+    """Who signed for Sales."""
 
 
 class Agreement(Part):
     """What Marketing and Sales promised each other."""
 
     name: Name = Field(alias="agreement")
+    """What this agreement is called."""
     tenant: str | None = Field(default=None, pattern=r"^[a-z0-9_-]+:[A-Za-z0-9_-]+$")
+    """The only account of the CRM that it is for, as hubspot:62515; else it is everybody's."""
     effective: date | None = None
+    """The day from which it was meant to hold: shown, not enforced."""
     signed_by: SignedBy = SignedBy()
+    """Who signed it."""
     timezone: Timezone = "UTC"
+    """The time zone of days, and of calendars that have none of their own."""
 
     goals: tuple[Goal, ...] = ()
+    """1. What both want: targets over a period, and where they are to come from."""
     definitions: dict[Literal["lead", "mql", "sql", "opportunity", "customer"], Definition]
+    """2. What the words mean: lead, mql, sql, opportunity, customer, each by a condition."""
     qualification: Qualification
+    """3. Who fits us, and who is interested: the two make a grade."""
     handoff: Handoff
+    """4. When a lead goes to Sales, what goes with it, who gets it, who is told."""
     nurture: Nurture = Nurture({})
+    """5. The tracks with Marketing, by name."""
     follow_up: FollowUp
+    """6. What Sales does with a lead, by when, and the ways back."""
     kpis: Kpis = Kpis()
+    """7. What both hold each other to."""
 
     @model_validator(mode="after")
     def _bind_definitions(self) -> Agreement:

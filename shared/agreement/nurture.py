@@ -14,6 +14,7 @@ NO_TRACK: Final = "none"
 
 class Track(Part):
     workflow: Name
+    """The workflow of the CRM that it enrols in."""
 
 
 class Nurture(RootModel[dict[Slug, Track]]):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shared.agreement.tree import PROPERTY, Compiled, Held, Made, Path, Subject, ValueTest, leaf
 
-PROPERTY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
+PROPERTY_NAME: Final = re.compile(r"^[a-z][a-z0-9_]*\Z")
 EXISTS: Final = "exists"
 # Where anyone gets a mailbox: such an address says nothing of a company.
 _FREE = """
@@ -169,6 +169,42 @@ TESTS: Final[dict[str, Callable[[Any, Path, Made], tuple[ValueTest, str]]]] = {
     "at_most": _at_most,
     "domain_in": _domain_in,
     "free_mailbox": _free_mailbox,
+}
+
+
+# --- as JSON Schema ---
+
+VALUE_SCHEMA: Final[dict[str, Any]] = {"type": ["string", "number", "boolean"]}
+VALUES_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [VALUE_SCHEMA, {"type": "array", "items": VALUE_SCHEMA, "minItems": 1}]
+}
+_NUMBER: Final[dict[str, Any]] = {"type": "number"}
+_RANGE: Final[dict[str, Any]] = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+_TRUTH: Final[dict[str, Any]] = {"type": "boolean"}
+TEST_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "equals": (VALUE_SCHEMA, "The whole value, whatever case and diacritics."),
+    "in": (VALUES_SCHEMA, "The whole value is one of these."),
+    "words": (VALUES_SCHEMA, "One of these words, or rows of words, is in it: cto, head of sales."),
+    "starts": (VALUES_SCHEMA, "It starts with one of these."),
+    "contains": (VALUES_SCHEMA, "One of these is anywhere in it, also within a word."),
+    "between": (_RANGE, "A number from the first to the second, both included."),
+    "at_least": (_NUMBER, "This number or more."),
+    "at_most": (_NUMBER, "This number or less."),
+    "domain_in": (VALUES_SCHEMA, "The address is at one of these domains, or below it."),
+    "free_mailbox": (_TRUTH, "The address is where anyone gets a mailbox."),
+    EXISTS: (_TRUTH, "Whether the property is known at all."),
+}
+PROPERTY_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        VALUE_SCHEMA,
+        {
+            "type": "object",
+            "properties": {op: {**schema, "description": text} for op, (schema, text) in TEST_SCHEMAS.items()},
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
+    ],
+    "description": "A property of the CRM by its internal name, and its value or tests, which must all hold.",
 }
 
 

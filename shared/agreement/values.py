@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -18,15 +19,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     WrapSerializer,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from shared.agreement.conditions import PROPERTY_NAME, Condition
-from shared.agreement.hours import check_timezone
+from shared.agreement.hours import TIMEZONE, check_timezone
 from shared.calendars import Span
 
 LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip, and would run out of calendar
@@ -47,6 +51,34 @@ def writes(how: Callable[[Any], Any]) -> WrapSerializer:
         return how(value) if info.context == WRITTEN else plain(value)
 
     return WrapSerializer(serialize)
+
+
+@dataclass(frozen=True)
+class OrAlone:
+    """In the JSON Schema: may also be written as `alone`, or as one item of the list that it is."""
+
+    alone: Mapping[str, Any] | None = None
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        whole = handler(core)
+        return {"anyOf": [dict(self.alone) if self.alone else handler.resolve_ref_schema(whole)["items"], whole]}
+
+
+def in_file(pattern: str, what: str, *examples: str) -> WithJsonSchema:
+    """In the JSON Schema: a text of this form."""
+    return WithJsonSchema(text_schema(pattern, what, *examples))
+
+
+def text_schema(pattern: str, what: str, *examples: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$", "description": what, "examples": list(examples)}
+
+
+class DefinitionSchema:
+    """In the JSON Schema: a condition behind `when`."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        properties = {"when": {**handler(core), "description": "Of whom it holds."}}
+        return {"type": "object", "properties": properties, "required": ["when"], "additionalProperties": False}
 
 
 def _duration(value: Any) -> Any:
@@ -140,7 +172,7 @@ def listed(value: Any) -> Any:
 class Part(BaseModel):
     """A part of the agreement: frozen, and nothing in it that is not understood."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Money(Part):
@@ -162,13 +194,39 @@ def _shown_money(money: Money) -> str:
     return f"{money.amount:,f}".replace(",", "_") + f" {money.currency}"
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(shown_duration, when_used="json")]
-Working = Annotated[Span, BeforeValidator(working), PlainSerializer(str)]
-Targets = Annotated[dict[str, Working], BeforeValidator(_targets)]
-Share = Annotated[float, BeforeValidator(_share), writes(_shown_share)]
-Amount = Annotated[Money, BeforeValidator(_money), writes(_shown_money)]
-Timezone = Annotated[str, BeforeValidator(_timezone)]
-Definition = Annotated[Condition, BeforeValidator(_definition), PlainSerializer(lambda found: {"when": found.source})]
+PERCENT: Final = r"(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)\s*%"
+MONEY: Final = r"[0-9_]*[0-9](\.[0-9]+)?\s+[A-Z]{3}"
+DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+DAYS: Final = rf"{DAY}\.\.{DAY}"
+SPAN: Final = r"[0-9]{1,6}\s*[smhdw]"
+ELAPSED: Final = "Elapsed time, nights and holidays included: 30m, 4h, 14d, 2w."
+SHARE: Final = text_schema(PERCENT, "A share, from 0% to 100%.", "90%")
+WORKING: Final = text_schema(SPAN, "Working time of whoever owes it: 30m, 4h, 1d (an ordinary working day), 2w.", "4h")
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(shown_duration, when_used="json"),
+    in_file(SPAN, ELAPSED, "14d", "4h"),
+]
+Working = Annotated[Span, BeforeValidator(working), PlainSerializer(str), WithJsonSchema(WORKING)]
+Targets = Annotated[dict[str, Working], BeforeValidator(_targets), OrAlone(WORKING)]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    writes(_shown_share),
+    WithJsonSchema(SHARE),
+]
+Amount = Annotated[
+    Money,
+    BeforeValidator(_money),
+    writes(_shown_money),
+    in_file(MONEY, "An amount and its currency.", "1_000_000 USD"),
+]
+Timezone = Annotated[str, BeforeValidator(_timezone), WithJsonSchema(TIMEZONE)]
+Definition = Annotated[
+    Condition, BeforeValidator(_definition), PlainSerializer(lambda found: {"when": found.source}), DefinitionSchema()
+]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Slug = Annotated[str, Field(pattern=SLUG, max_length=60)]
 PropertyName = Annotated[str, Field(pattern=PROPERTY_NAME.pattern.replace(r"\Z", "$"), max_length=100)]

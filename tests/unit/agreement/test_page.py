@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from shared.agreement import check, load
 from shared.agreement.follow_up import WorkingHours
 from tests.agreements import SHIPPED_FILE
+from tests.unit.agreement.editor import underlined
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agreement.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
@@ -40,6 +41,11 @@ def with_example(example: str, folder: Path) -> Path:
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_an_example_to_copy_is_right(example: str, tmp_path: Path) -> None:
     assert list(map(str, check(with_example(example, tmp_path)))) == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_an_editor_underlines_nothing_in_an_example(example: str, tmp_path: Path) -> None:
+    assert underlined(with_example(example, tmp_path)) == []
 
 
 def test_there_are_examples_to_copy() -> None:
