@@ -14,6 +14,7 @@ from services.ingest.settings import IngestSettings
 from shared.agreement import Agreements
 from shared.clock import Clock, SpedClock, SystemClock
 from shared.crm.simulator import SimulatorOptions
+from shared.crm.simulator.market import market_of
 from shared.crm.simulator.run import Simulation
 from shared.errors import Refused, WrongSetting
 from shared.settings import CommonSettings
@@ -82,8 +83,11 @@ class Beside:
 async def beside(environ: Mapping[str, str], clock: Clock, *, target: str, speed: float) -> AsyncIterator[Beside]:
     """The CRM for services that will listen at `target`: it has an address at once, and no traffic before `run`."""
     said, settings = told_by(environ), CommonSettings.read(environ)
+    agreements = read_agreements(settings)
+    portal = _portal(agreements, said["portal"])
     options = SimulatorOptions(
-        **{**said, "portal": _portal(read_agreements(settings), said["portal"])},
+        **{**said, "portal": portal},
+        market=market_of(agreements.for_tenant(f"hubspot:{portal}")),
         target=target + DOOR,
         state=Folder(settings.data).simulator,
         hour_s=LIVELY_HOUR_S if speed == 1 else None,

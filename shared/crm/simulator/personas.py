@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -48,6 +49,7 @@ AWARENESS_FORMS: Final = ("Blog: ebook", "Blog: newsletter")
 CONSIDERATION_FORMS: Final = ("Landing: webinar", "Landing: case-study")
 DECISION_FORMS: Final = ("Landing: demo-request", "Landing: assessment", "Landing: consultation")
 HASTES: Final = (0.03, 0.3, 1.0)  # some do in an hour what takes others days
+KNOWN: Final = 0.9  # share of leads of whom a property of their trade is known
 COMES_BACK: Final = 0.1  # share of those who asked for Sales that ask once more, weeks later
 
 
@@ -84,18 +86,37 @@ class Life:
     properties: dict[str, str]
     steps: tuple[Step, ...]
 
-    @property
-    def asks_for_sales(self) -> bool:
-        return any(step.kind is StepKind.FORM and step.name in DECISION_FORMS for step in self.steps)
+
+@dataclass(frozen=True, kw_only=True)
+class Market:
+    """What leads of a trade do, and what is known of them beside a persona: property → what it can be.
+
+    `offered` and `won` are stages of their deals.
+    """
+
+    pages: tuple[tuple[str, ...], ...] = (AWARENESS_PAGES, CONSIDERATION_PAGES, DECISION_PAGES)
+    forms: tuple[tuple[str, ...], ...] = (AWARENESS_FORMS, CONSIDERATION_FORMS, DECISION_FORMS)
+    properties: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    offered: str = "qualifiedtobuy"
+    won: str = "closedwon"
 
 
-def make_life(seed: int, number: int) -> Life:
-    """The life of lead `number`: the same for the same seed, whatever else happens."""
+SOFTWARE: Final = Market()  # whom the shipped agreement is about
+
+
+def make_life(seed: int, number: int, market: Market = SOFTWARE) -> Life:
+    """The life of lead `number`: the same for the same seed and market, whatever else happens."""
     rng = random.Random(f"{seed}:life:{number}")
     intent = rng.choices(list(Intent), weights=(40, 30, 30))[0]
     haste = rng.choice(HASTES)
-    steps = tuple(replace(step, after_h=step.after_h * haste) for step in _steps(rng, intent))
-    return Life(number=number, intent=intent, properties=_persona(rng, number), steps=steps)
+    steps = tuple(replace(step, after_h=step.after_h * haste) for step in _steps(rng, intent, market))
+    known = _persona(rng, number) | _of_market(random.Random(f"{seed}:market:{number}"), market)
+    return Life(number=number, intent=intent, properties=known, steps=steps)
+
+
+def _of_market(rng: random.Random, market: Market) -> dict[str, str]:
+    known = {name: rng.choice(values) for name, values in market.properties.items() if rng.random() < KNOWN}
+    return {name: value for name, value in known.items() if value}
 
 
 def _pick(rng: random.Random, table: tuple[tuple[str, int], ...]) -> str:
@@ -126,22 +147,23 @@ def _persona(rng: random.Random, number: int) -> dict[str, str]:
     return known
 
 
-def _steps(rng: random.Random, intent: Intent) -> list[Step]:
-    steps = [_page(rng, AWARENESS_PAGES, hours=0.1) for _ in range(rng.randint(1, 3))]
-    steps.append(_form(rng, AWARENESS_FORMS, hours=0.2))
+def _steps(rng: random.Random, intent: Intent, market: Market) -> list[Step]:
+    (aware_of, comparing, deciding), (first, second, last) = market.pages, market.forms
+    steps = [_page(rng, aware_of, hours=0.1) for _ in range(rng.randint(1, 3))]
+    steps.append(_form(rng, first, hours=0.2))
     if rng.random() < 0.3:
         steps.append(Step(after_h=rng.uniform(1, 20), kind=StepKind.PROFILE, name="phone", value=_phone(rng)))
     if intent is Intent.CURIOUS:
         return steps
-    steps += [_page(rng, CONSIDERATION_PAGES, hours=16) for _ in range(rng.randint(1, 3))]
+    steps += [_page(rng, comparing, hours=16) for _ in range(rng.randint(1, 3))]
     if rng.random() < 0.6:
-        steps.append(_form(rng, CONSIDERATION_FORMS, hours=4))
+        steps.append(_form(rng, second, hours=4))
     if intent is Intent.COMPARING:
         return steps
-    steps += [_page(rng, DECISION_PAGES, hours=24) for _ in range(rng.randint(1, 3))]
-    steps.append(_form(rng, DECISION_FORMS, hours=0.5))
-    if rng.random() < COMES_BACK:
-        others = tuple(form for form in DECISION_FORMS if form != steps[-1].name)
+    steps += [_page(rng, deciding, hours=24) for _ in range(rng.randint(1, 3))]
+    steps.append(_form(rng, last, hours=0.5))
+    others = tuple(form for form in last if form != steps[-1].name)
+    if rng.random() < COMES_BACK and others:
         steps.append(_form(rng, others, hours=240))
     return steps
 

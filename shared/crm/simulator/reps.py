@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from shared.crm.simulator.api import DISPOSITIONS
 from shared.crm.simulator.ledger import Ledger
+from shared.crm.simulator.personas import SOFTWARE, Market
 from shared.crm.simulator.schedule import Schedule, in_business_hours
 from shared.crm.simulator.world import OWNERS, Owner, Record, Source, World, to_ms, to_text, user
 from shared.events import Channel, Direction, Outcome, RecordType, identity
@@ -59,6 +60,7 @@ class RepOptions:
     secret: str
     hour_s: float = 3600.0
     business_hours: bool = True
+    market: Market = SOFTWARE
 
 
 @dataclass(kw_only=True)
@@ -243,8 +245,9 @@ class Reps:
         }
         source, contacts = self._source(pursuit), [pursuit.contact.id]
         deal = self._world.create(RecordType.DEAL, said, source, contacts=contacts)
-        last = "closedwon" if pursuit.rng.random() < BUYS else "closedlost"
-        self._in_hours(48, lambda: self._move(pursuit, deal, "qualifiedtobuy"))
+        market = self._options.market
+        last = market.won if pursuit.rng.random() < BUYS else "closedlost"
+        self._in_hours(48, lambda: self._move(pursuit, deal, market.offered))
         self._in_hours(240, lambda: self._move(pursuit, deal, last))
 
     def _move(self, pursuit: Pursuit, deal: Record, stage: str) -> None:

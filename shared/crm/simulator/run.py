@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from shared.clock import Clock
 from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Event, Ledger
-from shared.crm.simulator.personas import Life, Step, StepKind, make_life
+from shared.crm.simulator.personas import SOFTWARE, Life, Market, Step, StepKind, make_life
 from shared.crm.simulator.reps import RepOptions, Reps
 from shared.crm.simulator.schedule import Schedule, in_business_hours
 from shared.crm.simulator.traffic import TIMEOUT_S, Counts, Traffic, TrafficOptions
@@ -55,6 +55,7 @@ class SimulatorOptions:
     port: int = 0  # of the API and of /notifications; 0: any free one, told by `on_ready`
     mode: Literal["live", "burst"] = "live"
     seed: int = 1
+    market: Market = SOFTWARE  # what leads are like and do
     leads: int = 100  # of a burst
     rate: float = 12.0  # new leads in an hour of the stories, when live
     spread_s: float = 0.0  # the least time over which a burst's leads arrive
@@ -136,7 +137,12 @@ class Simulation:
         )
         api = ApiOptions(token=options.token, rate_limit=options.rate_limit, failures=options.failures)
         self.api = Api(self.world, api, clock, seed=options.seed)
-        reps = RepOptions(secret=options.notify_secret, hour_s=options.story_hour_s, business_hours=options.by_day_only)
+        reps = RepOptions(
+            secret=options.notify_secret,
+            hour_s=options.story_hour_s,
+            business_hours=options.by_day_only,
+            market=options.market,
+        )
         self.reps = Reps(self.world, self.schedule, self.ledger, reps, seed=options.seed)
         self.app = Starlette(routes=[*self.api.routes(), *self.reps.routes()])
         self.born = 0
@@ -187,7 +193,7 @@ class Simulation:
     # --- leads arrive and live ---
 
     def _arrive(self) -> None:
-        self._begin(make_life(self.options.seed, self.world.next_number()))
+        self._begin(make_life(self.options.seed, self.world.next_number(), self.options.market))
         wait = self._rng.expovariate(self.options.rate) * self.options.story_hour_s
         moment = self.clock.now() + timedelta(seconds=wait)
         self.schedule.at(in_business_hours(moment) if self.options.by_day_only else moment, self._arrive)
@@ -195,7 +201,7 @@ class Simulation:
     def _arrive_in_burst(self) -> None:
         if self.traffic.pending >= PENDING_MOST:
             return self.schedule.after(PAUSE_S, self._arrive_in_burst)
-        self._begin(make_life(self.options.seed, self.born))
+        self._begin(make_life(self.options.seed, self.born, self.options.market))
         if self.born < self.options.leads:
             self.schedule.after(self.options.spread_s / self.options.leads, self._arrive_in_burst)
         return None

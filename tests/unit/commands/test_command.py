@@ -88,7 +88,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_simulate_can_set_every_option_of_the_simulator_but_the_secrets() -> None:
     fields = {field.name for field in dataclasses.fields(SimulatorOptions)}
     options = set(inspect.signature(command.simulate).parameters) - {"context", "speed"}
-    assert fields - options == {"secret", "token", "notify_secret", "public_url"}
+    assert fields - options == {"secret", "token", "notify_secret", "public_url", "market"}
     assert options <= fields
 
 
