@@ -1,9 +1,10 @@
 """`make bench`: each figure is a ratio to a ceiling measured in the same run, because machines are noisy.
 
     python -m bench                 everything, a few minutes
-    python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars, backtest
+    python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars, backtest,
+                                   conditions
 
-All but calendars and backtest need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
+All but calendars, backtest and conditions need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
 docs/performance.md has it.
 """
 
@@ -34,7 +35,7 @@ import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench import backtest, bare, calendars, firing
+from bench import backtest, bare, calendars, conditions, firing
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
 from services.ingest.domain.door import normalise
@@ -61,6 +62,7 @@ AIMS = {
     "memory": "≤ 150 MB",
     "calendars": "≥ 100,000",
     "backtest": "≤ 250 MB",
+    "conditions": "< 1 µs",
 }
 
 
@@ -403,6 +405,18 @@ def bench_calendars() -> Iterator[Row]:
     yield Row("making a calendar's table of a year, once", f"{found.table * 1e3:.1f} ms", "", "", "")
 
 
+def bench_conditions() -> Iterator[Row]:
+    """All conditions of fit and hand-off, asked of simulated leads, against one look-up and comparison each."""
+    for found in conditions.measure():
+        yield Row(
+            f"one of {found.conditions} conditions of {found.what}, asked of a lead",
+            f"{found.ours * 1e9:.0f} ns",
+            f"{found.bare * 1e9:.0f} ns for a bare comparison",
+            f"{found.ours / found.bare:.1f}",
+            AIMS["conditions"],
+        )
+
+
 # --- the backtest ---
 
 
@@ -423,7 +437,8 @@ BENCHES = {
     "firing": bench_firing,
     "memory": bench_memory,
 }
-ALONE = {"calendars": bench_calendars, "backtest": bench_backtest}  # these need nothing but Python
+# These need nothing but Python.
+ALONE = {"calendars": bench_calendars, "backtest": bench_backtest, "conditions": bench_conditions}
 
 
 def _on_ground(name: str) -> Iterator[Row]:

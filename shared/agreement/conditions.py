@@ -229,7 +229,10 @@ def _form(value: Any, at: Path, made: Made) -> Compiled:
     wanted = frozenset(plain(name) for name in names)
 
     def test(subject: Subject) -> Held:
-        return any(_is_form(form, wanted) for form in subject.forms)
+        for form in subject.forms:  # noqa: SIM110  # a third faster than any()
+            if _is_form(form, wanted):
+                return True
+        return False
 
     return _about_forms(at, tuple(names), f"the form {any_of(names)} was submitted", test)
 
@@ -242,7 +245,7 @@ def _about_forms(at: Path, names: tuple[str, ...], text: str, test: Callable[[Su
 def _is_form(form: str, wanted: frozenset[str]) -> bool:
     # HubSpot tells "Page title: Form name".
     whole = plain(form)
-    return whole in wanted or whole.rpartition(": ")[2].strip() in wanted
+    return whole in wanted or (": " in whole and whole.rpartition(": ")[2].strip() in wanted)
 
 
 def _definition(value: Any, at: Path, made: Made) -> Compiled:
