@@ -99,6 +99,21 @@ def test_not_any_and_all_follow_the_table_of_three_values(source: Any, known: di
     assert condition.holds(subject) is (expected is True)
 
 
+@pytest.mark.parametrize(
+    ("source", "held"),
+    [
+        ({"all": [{"a": "x"}, {"b": "x"}]}, False),
+        ({"all": [{"b": "x"}, {"a": "x"}]}, False),
+        ({"any": [{"a": "y"}, {"b": "x"}]}, True),
+        ({"any": [{"b": "x"}, {"a": "y"}]}, True),
+        ({"all": [{"a": "y"}, {"b": "x"}]}, None),
+        ({"any": [{"a": "x"}, {"b": "x"}]}, None),
+    ],
+)
+def test_what_one_part_decides_needs_no_other(source: Any, held: bool | None) -> None:
+    assert Condition.parse(source).why(Subject(properties={"a": "y"})).held is held
+
+
 # --- text ---
 
 
