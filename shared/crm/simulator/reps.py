@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from shared.crm.simulator import truth
 from shared.crm.simulator.api import DISPOSITIONS
 from shared.crm.simulator.ledger import Ledger
 from shared.crm.simulator.personas import SOFTWARE, Market
@@ -39,8 +40,6 @@ CALLS: Final = (
 )
 WOKEN: Final = 0.33  # share of breaches that make an idle rep act
 REPLIES: Final = 0.15  # share of emails and messages that the lead answers
-BOOKS: Final = 0.6  # share of conversations that end in a meeting
-BUYS: Final = 0.4  # share of held meetings with a deal that is won
 CADENCE: Final = (Channel.PHONE, Channel.EMAIL, Channel.PHONE, Channel.LINKEDIN, Channel.EMAIL, Channel.SMS)
 MESSAGES: Final = {Channel.LINKEDIN: "LINKEDIN_MESSAGE", Channel.WHATSAPP: "WHATS_APP", Channel.SMS: "SMS"}
 
@@ -217,7 +216,7 @@ class Reps:
     # --- selling ---
 
     def _talked(self, pursuit: Pursuit) -> None:
-        if pursuit.over or pursuit.rng.random() >= BOOKS:
+        if pursuit.over or pursuit.rng.random() >= truth.chance(truth.BOOKS, _about(pursuit.contact)):
             return
         starts = self._schedule.clock.now() + timedelta(seconds=24 * self._options.hour_s)
         said = {
@@ -246,7 +245,8 @@ class Reps:
         source, contacts = self._source(pursuit), [pursuit.contact.id]
         deal = self._world.create(RecordType.DEAL, said, source, contacts=contacts)
         market = self._options.market
-        last = market.won if pursuit.rng.random() < BUYS else "closedlost"
+        won = pursuit.rng.random() < truth.chance(truth.BUYS, _about(pursuit.contact))
+        last = market.won if won else "closedlost"
         self._in_hours(48, lambda: self._move(pursuit, deal, market.offered))
         self._in_hours(240, lambda: self._move(pursuit, deal, last))
 
@@ -290,6 +290,15 @@ class Reps:
 
     def _opening(self, moment: datetime) -> datetime:
         return in_business_hours(moment) if self._options.business_hours else moment
+
+
+def _about(contact: Record) -> truth.Lead:
+    """What decides whether it buys, as of now."""
+    forms, urls = (
+        [value.value for value in contact.history.get(name, ())]
+        for name in ("recent_conversion_event_name", "hs_analytics_last_url")
+    )
+    return truth.lead(contact.properties(), forms, urls)
 
 
 def _owner(name: str, lead: str) -> Owner:

@@ -17,6 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from shared.clock import Clock
+from shared.crm.simulator import truth
 from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Event, Ledger
 from shared.crm.simulator.personas import SOFTWARE, Life, Market, Step, StepKind, make_life
@@ -124,6 +125,7 @@ class Simulation:
         self.options = options
         self.clock = clock
         self.ledger = Ledger(options.ledger)
+        self.ledger.fact("truth", books=truth.BOOKS, buys=truth.BUYS, effects=truth.model())
         self.schedule = Schedule(clock)
         self.client = httpx.AsyncClient(limits=httpx.Limits(max_connections=20), timeout=TIMEOUT_S)
         self.traffic = Traffic(_traffic_options(options), self.ledger, self.client, seed=options.seed)
