@@ -46,7 +46,9 @@ events = typer.Typer(
 letters = typer.Typer(
     help="What could not be used.", epilog="Example: leadpact dead-letters list", no_args_is_help=True
 )
+scores = typer.Typer(help="The score.", epilog="Example: leadpact scoring evaluate", no_args_is_help=True)
 app.add_typer(agreements, name="agreement")
+app.add_typer(scores, name="scoring")
 app.add_typer(events, name="events")
 app.add_typer(letters, name="dead-letters")
 
@@ -61,6 +63,12 @@ class ServiceName(StrEnum):
 class Mode(StrEnum):
     LIVE = "live"
     BURST = "burst"
+
+
+class Stage(StrEnum):
+    SQL = "sql"
+    OPPORTUNITY = "opportunity"
+    CUSTOMER = "customer"
 
 
 Host = Annotated[str, typer.Option(help="Where to listen; other than loopback only with secrets of your own.")]
@@ -372,6 +380,45 @@ def settings(context: typer.Context, as_json: Json = False) -> None:
         for one in listed:
             typer.echo(one.line())
     raise typer.Exit(FOUND if any(one.setting.problem for one in listed) else 0)
+
+
+@scores.command(epilog="Example: leadpact scoring evaluate --csv leads.csv --mapping columns.yaml --html score.html")
+def evaluate(
+    context: typer.Context,
+    *,
+    to: Annotated[Stage, typer.Option(help="What counts as converted.")] = Stage.SQL,
+    agreement: Annotated[Path | None, typer.Option(help="The agreement to judge; else LEADPACT_AGREEMENT.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Past leads in a file; else those of the bus.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="Which column of it holds what (YAML).")] = None,
+    window: Annotated[str, typer.Option(help="In which a lead converts, as 90d; else the agreement's.")] = "",
+    until: Annotated[str, typer.Option(help="Where the record ends: a date or time; else its last.")] = "",
+    suggest: Annotated[Path | None, typer.Option(help="Write the agreement with the suggested points.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Does the score tell the truth?
+
+    How well it told, at the hand-off, which leads would convert; which rules earn their points and which
+    contradict the history; which fields are only known after the fact; and points that were learned from the
+    earlier leads and judged on the later ones. Nothing is changed. With --csv no database is needed.
+    Exit status 1 when a rule contradicts the history, or asks about a field that is only known afterwards.
+    """
+    from services.commands.evaluating import history
+    from services.commands.evaluating.calling import Call, call
+    from shared.settings import CommonSettings
+
+    given = Call(
+        agreement=agreement or CommonSettings.read(context.obj).agreement,
+        to=history.Stage(to),
+        csv=csv,
+        mapping=mapping,
+        window=window,
+        until=until,
+        suggest=suggest,
+        html=html,
+        as_json=as_json,
+    )
+    raise typer.Exit(FOUND if asyncio.run(call(given, lambda: _bus(context.obj))) else 0)
 
 
 @events.command("export", epilog="Example: leadpact events export crm.events --out events.jsonl.gz")

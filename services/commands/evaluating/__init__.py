@@ -1,0 +1,1 @@
+"""`leadpact scoring evaluate`: does the score tell the truth, judged by what became of past leads."""
