@@ -1,7 +1,6 @@
 """A report as one page that needs nothing else: every chart is a table, whose figures stand beside what is drawn.
 
-Bars are small inline SVG, the week is coloured cells; colours follow the reader's light or dark, and
-paper. Nothing is fetched, no script runs (docs/decisions/0008-charts-without-a-library.md).
+Bars are small inline SVG, the week is coloured cells.
 """
 
 from __future__ import annotations
@@ -13,66 +12,32 @@ from typing import Final
 
 from services.commands.backtest.report import DAYS, HOURS, Move, Pair, Report, TeamTouches, Touches
 from services.commands.backtest.table import because, notes
+from services.commands.paper import cards, listed, section, whole
 
 STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --faint: #667085; --line: #e2e6ec;
-  --old: #8d99ab; --new: #0f766e; --card: #f6f8fa; }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --ink: #e8ecf2; --faint: #98a2b3; --line: #2b333f;
-  --old: #74839a; --new: #2dd4bf; --card: #1a2029; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 64rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .25rem; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
-p, .faint { margin: .25rem 0; } .faint { color: var(--faint); }
-code { font-size: .9em; }
-.key span { display: inline-block; margin-right: 1.25rem; }
-.key i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .75rem; margin: 1.25rem 0; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; }
-.card dt { color: var(--faint); } .card dd { margin: 0; font-size: 1.35rem; font-weight: 600; }
-.card small { display: block; font-size: .85rem; font-weight: 400; color: var(--faint); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { font-weight: 500; } thead th { color: var(--faint); font-size: .85rem; }
-td.n, th.n { text-align: right; white-space: nowrap; }
-td.bar { width: 36%; min-width: 8rem; padding-top: .5rem; } td.bar svg { display: block; width: 100%; }
-.old { fill: var(--old); background: var(--old); } .new { fill: var(--new); background: var(--new); }
 table.week { table-layout: fixed; min-width: 44rem; } table.week td, table.week thead th { text-align: center;
   padding: .25rem 0; font-size: .75rem; border: 1px solid var(--paper); }
 table.week th:first-child { width: 3rem; }
 table.week td { background: color-mix(in srgb, var(--hue) calc(var(--much) * 75%), var(--card)); }
 table.week td.none { color: var(--faint); opacity: .55; }
 .week.is-old { --hue: var(--old); } .week.is-new { --hue: var(--new); }
-ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
-@media print { :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --old: #8d99ab; --new: #0f766e;
-  --card: #f6f8fa; } body { max-width: none; padding: 0; font-size: 11px; } .wide { overflow: visible; }
-  table.week { min-width: 0; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  h2 { break-after: avoid; } tr, .card { break-inside: avoid; } }
+@media print { table.week { min-width: 0; } }
 """
 
 
 def page(found: Report) -> str:
     """The whole page, as HTML."""
     title = f"Backtest: {found.old.name} and {found.new.name}"
-    body = "\n".join(
-        (
-            _head(found),
-            _cards(found),
-            _handoffs(found),
-            _first_touches(found),
-            _grades(found),
-            _leads(found),
-            _section("What these figures can say, and what not", _list(notes(found))),
-        )
+    parts = (
+        _head(found),
+        _cards(found),
+        _handoffs(found),
+        _first_touches(found),
+        _grades(found),
+        _leads(found),
+        section("What these figures can say, and what not", listed(notes(found))),
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
+    return whole(title, parts, STYLE)
 
 
 # --- the parts of the page ---
@@ -92,7 +57,7 @@ def _head(found: Report) -> str:
 
 def _cards(found: Report) -> str:
     touches, handoffs = found.first_touches, found.handoffs
-    cards = (
+    shown = (
         ("MQLs", _change(found.mqls), ""),
         (
             "Hand-offs",
@@ -109,11 +74,7 @@ def _cards(found: Report) -> str:
             f"really late under the old: {_percent(touches.all.recorded)}",
         ),
     )
-    inside = "".join(
-        f'<dl class="card"><dt>{escape(name)}</dt><dd>{value}<small>{escape(more)}</small></dd></dl>'
-        for name, value, more in cards
-    )
-    return f'<div class="cards">{inside}</div>'
+    return cards(shown)
 
 
 def _handoffs(found: Report) -> str:
@@ -128,7 +89,7 @@ def _handoffs(found: Report) -> str:
         f"<h3>By weekday and hour, {side} ({escape(handoffs.timezone)})</h3>{_week(hours, side, most)}"
         for side, hours in (("old", handoffs.hours_old), ("new", handoffs.hours_new))
     )
-    return _section("Hand-offs", bars + weeks)
+    return section("Hand-offs", bars + weeks)
 
 
 def _first_touches(found: Report) -> str:
@@ -148,7 +109,7 @@ def _first_touches(found: Report) -> str:
         [("Late", _late(touches.same_old), _late(touches.same_new))],
     )
     table = f'<div class="wide"><table><thead><tr><th></th>{head}<th></th></tr></thead>{rows}</table></div>'
-    return _section("First touches that come too late", table + same)
+    return section("First touches that come too late", table + same)
 
 
 def _bars(team: TeamTouches) -> str:
@@ -159,7 +120,7 @@ def _bars(team: TeamTouches) -> str:
 def _grades(found: Report) -> str:
     grades = found.grades
     if not grades.changed:
-        return _section("Grades", "<p>No lead gets another grade.</p>")
+        return section("Grades", "<p>No lead gets another grade.</p>")
     most = max((rule.leads for rule in grades.rules), default=1)
     rules = "".join(
         f'<tr><th>{escape(rule.rule)}</th><td class="n">{rule.leads:,}</td><td class="n">{rule.points:+,.1f}</td>'
@@ -167,7 +128,7 @@ def _grades(found: Report) -> str:
         for rule in grades.rules
     )
     head = '<thead><tr><th>rule</th><th class="n">leads</th><th class="n">points in all</th><th></th></tr></thead>'
-    return _section(
+    return section(
         f"Grades: {grades.changed:,} leads get another",
         f"<h3>From (down) to (across)</h3>{_moves(grades.moves)}<h3>Because of</h3><table>{head}{rules}</table>",
     )
@@ -200,18 +161,10 @@ def _leads(found: Report) -> str:
     ]
     head = f"Leads that differ: {found.leads_that_differ:,}"
     shown = f'<p class="faint">The {len(rows):,} that differ most; --leads FILE writes all of them.</p>'
-    return _section(head, shown + _table(("lead", "grade", "hand-offs", "because of"), rows))
+    return section(head, shown + _table(("lead", "grade", "hand-offs", "because of"), rows))
 
 
 # --- what they are made of ---
-
-
-def _section(title: str, inside: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{inside}</section>"
-
-
-def _list(texts: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,7 +1,4 @@
-"""The report as one page that needs nothing else: inline SVG, beside it the figures; light, dark and paper.
-
-Nothing is fetched and no script runs.
-"""
+"""The report as one page that needs nothing else: inline SVG, and beside it the figures."""
 
 from __future__ import annotations
 
@@ -15,43 +12,16 @@ from services.commands.evaluating.figures import Estimate
 from services.commands.evaluating.judging import Judged
 from services.commands.evaluating.report import Evaluation, GradeRow, Report
 from services.commands.evaluating.verdicts import Verdict
+from services.commands.paper import cards, listed, section, whole
 
 STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --faint: #667085; --line: #e2e6ec;
-  --old: #8d99ab; --new: #0f766e; --bad: #b42318; --card: #f6f8fa; }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --ink: #e8ecf2; --faint: #98a2b3; --line: #2b333f;
-  --old: #74839a; --new: #2dd4bf; --bad: #f97066; --card: #1a2029; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 64rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .25rem; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; }
-p, .faint { margin: .25rem 0; } .faint { color: var(--faint); }
-code { font-size: .9em; }
-.key span { display: inline-block; margin-right: 1.25rem; }
-.key i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .75rem; margin: 1.25rem 0; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; margin: 0; }
-.card dt { color: var(--faint); } .card dd { margin: 0; font-size: 1.35rem; font-weight: 600; }
-.card small { display: block; font-size: .85rem; font-weight: 400; color: var(--faint); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { font-weight: 500; } thead th { color: var(--faint); font-size: .85rem; }
-td.n, th.n { text-align: right; white-space: nowrap; }
-td.bar { width: 30%; min-width: 9rem; padding-top: .5rem; } td.bar svg { display: block; width: 100%; }
+td.bar { width: 30%; min-width: 9rem; }
 svg .axis { stroke: var(--line); } svg .half { stroke: var(--faint); stroke-dasharray: 3 3; }
 svg text { fill: var(--faint); font-size: 11px; }
-.old { fill: var(--old); stroke: var(--old); background: var(--old); }
-.new { fill: var(--new); stroke: var(--new); background: var(--new); }
+.old { stroke: var(--old); } .new { stroke: var(--new); }
 .bad { fill: var(--bad); stroke: var(--bad); color: var(--bad); }
 svg polyline.old, svg polyline.new { fill: none; stroke-width: 2; }
 figure { margin: .5rem 0; } .roc { max-width: 22rem; }
-ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
-@media print { :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --old: #8d99ab; --new: #0f766e;
-  --card: #f6f8fa; } body { max-width: none; padding: 0; font-size: 11px; } .wide { overflow: visible; }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  h2 { break-after: avoid; } tr, .card { break-inside: avoid; } }
 """
 ODDS_SHOWN: Final = math.log(8)  # a bar reaches from an eighth to eight times the odds
 
@@ -64,19 +34,14 @@ def page(found: Evaluation) -> str:
     parts = (
         _head(report, title),
         _cards(report),
-        _section("Separation", f"<p>{escape(wording.separation(report))}</p>{_curves(found)}"),
-        _section("Grade by grade", _grades(report)),
-        _section("Rule by rule", _rules(report)),
-        _section("Known only after the fact", _list(leaks)),
-        _section("Suggested points", _suggestion(report)),
-        _section("What this cannot tell", _list(wording.limits(report))),
+        section("Separation", f"<p>{escape(wording.separation(report))}</p>{_curves(found)}"),
+        section("Grade by grade", _grades(report)),
+        section("Rule by rule", _rules(report)),
+        section("Known only after the fact", listed(leaks)),
+        section("Suggested points", _suggestion(report)),
+        section("What this cannot tell", listed(wording.limits(report))),
     )
-    inside = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{inside}\n</body></html>\n"
-    )
+    return whole(title, parts, STYLE)
 
 
 # --- the parts of the page ---
@@ -92,17 +57,13 @@ def _head(report: Report, title: str) -> str:
 def _cards(report: Report) -> str:
     suggestion, stage = report.suggestion, wording.STAGES[report.to]
     contradicting = ", ".join(one.rule for one in report.contradicting)
-    cards = (
+    shown = (
         (f"Became {stage}", f"{report.share.value:.0%}", f"{report.converted:,} of {report.leads:,}"),
         ("AUC of the score", _value(report.separation.points), _interval(report.separation.points)),
         ("Rules that contradict", f"{len(report.contradicting):,}", contradicting),
         ("AUC of suggested points", _value(suggestion.auc_suggested), f"today's {wording.figure(suggestion.auc_now)}"),
     )
-    inside = "".join(
-        f'<dl class="card"><dt>{escape(name)}</dt><dd>{value}<small>{escape(more)}</small></dd></dl>'
-        for name, value, more in cards
-    )
-    return f'<div class="cards">{inside}</div>'
+    return cards(shown)
 
 
 def _curves(found: Evaluation) -> str:
@@ -196,14 +157,6 @@ class _Drawn(str):
     """What is markup already."""
 
     __slots__ = ()
-
-
-def _section(title: str, inside: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{inside}</section>"
-
-
-def _list(texts: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: tuple[int, ...]) -> str:
