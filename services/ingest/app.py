@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from services.ingest.domain.admission import Door, Secret
-from services.ingest.door import PATH, HubSpotDoor
+from services.ingest.door import Crowd, WebhookDoor
 from services.ingest.metrics import IngestMetrics
 from services.ingest.settings import IngestSettings
+from services.ingest.sources import sources
 from services.ingest.spool import Spool
 from services.ingest.worker import Lookups, worker
 from shared.crm.hubspot import HubSpot
@@ -39,14 +39,6 @@ def build(parts: Parts) -> Service:
     tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks()}
     if spool is not None:
         tasks["drain"] = lambda: spool.drain(parts.bus.publish)
-    door = HubSpotDoor(
-        _door(settings),
-        max_body=settings.max_body,
-        bus=parts.bus,
-        spool=spool,
-        wall=parts.wall,
-        metrics=metrics,
-    )
 
     async def open_spool() -> None:
         if spool is not None:
@@ -60,7 +52,7 @@ def build(parts: Parts) -> Service:
 
     return Service(
         name="ingest",
-        doors={PATH: door},
+        doors=_doors(parts, settings, spool, metrics),
         tasks=tasks,
         open=open_spool,
         close=close,
@@ -75,13 +67,22 @@ def _spool(parts: Parts, settings: IngestSettings, metrics: IngestMetrics) -> Sp
     return Spool(folder, limit_bytes=settings.spool_limit, changed=metrics.spool_bytes.set)
 
 
-def _door(settings: IngestSettings) -> Door:
-    return Door(
-        secrets=[Secret(portal=portal, value=value) for portal, value in settings.secrets],
-        signatures=settings.signatures,
-        public_url=settings.public_url,
-        trust_proxy=settings.trust_proxy,
-    )
+def _doors(
+    parts: Parts, settings: IngestSettings, spool: Spool | None, metrics: IngestMetrics
+) -> Mapping[str, WebhookDoor]:
+    crowd, found = Crowd(), {}
+    for source in sources(settings):
+        metrics.expect(source.name)
+        found[source.path] = WebhookDoor(
+            source,
+            max_body=settings.max_body,
+            bus=parts.bus,
+            spool=spool,
+            wall=parts.wall,
+            metrics=metrics,
+            crowd=crowd,
+        )
+    return found
 
 
 def _crm_of(crms: Mapping[int | None, HubSpot]) -> Callable[[str], HubSpot | None]:

@@ -6,12 +6,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.ingest.domain.door import ACCEPTED, IGNORED, REJECTED, TEST
+from services.ingest.domain.heard import OUTCOMES
 
-HUBSPOT: Final = "hubspot"
 REFUSALS: Final = (
     *("bad_signature", "stale", "wrong_portal", "too_large", "event_too_large", "malformed"),
-    *("method_not_allowed", "overloaded", "too_slow", "spool_full", "spool_away", "broken"),
+    *("too_many", "method_not_allowed", "overloaded", "too_slow", "spool_full", "spool_away", "broken"),
 )
 
 
@@ -43,7 +42,10 @@ class IngestMetrics:
             ["kind", "outcome"],
             registry=registry,
         )
-        for outcome in (ACCEPTED, IGNORED, TEST, REJECTED):
-            self.events.labels(HUBSPOT, outcome)
+
+    def expect(self, source: str) -> None:
+        """Show a source from the start, with nothing yet."""
+        for outcome in OUTCOMES:
+            self.events.labels(source, outcome)
         for outcome in ("accepted", "spooled", *REFUSALS):
-            self.requests.labels(HUBSPOT, outcome)
+            self.requests.labels(source, outcome)

@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from services.ingest import door as module
 from services.ingest.domain.admission import Door, Secret
-from services.ingest.door import HubSpotDoor
+from services.ingest.door import Crowd, WebhookDoor
 from services.ingest.metrics import IngestMetrics
+from services.ingest.sources import HUBSPOT, Source, by_hubspot
 from services.ingest.spool import Spool
 from shared import events
 from shared.bus import NewRecord
@@ -42,7 +43,7 @@ SCOPE = {
 class Sender:
     """Sends chunks of a body, one for each `more`, and hears the answer."""
 
-    def __init__(self, door: HubSpotDoor) -> None:
+    def __init__(self, door: WebhookDoor) -> None:
         self.chunks: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.answer: list[dict[str, Any]] = []
         self.task = asyncio.create_task(door(SCOPE, self.chunks.get, self._hear))
@@ -62,25 +63,30 @@ class Sender:
         return self.answer[0]["status"], json.loads(self.answer[1]["body"])["title"]
 
 
+def source(door: Door) -> Source:
+    return Source(name="hubspot", path=HUBSPOT, read=by_hubspot(door))
+
+
 @pytest.fixture
-def door() -> HubSpotDoor:
+def door() -> WebhookDoor:
     class Nowhere:
         async def publish(self, records: Sequence[NewRecord]) -> None:
             raise AssertionError("nothing of this is let in")
 
     nowhere: Any = Nowhere()
-    return HubSpotDoor(
-        Door(secrets=[], signatures=[]),
+    return WebhookDoor(
+        source(Door(secrets=[], signatures=[])),
         max_body=MAX_BODY,
         bus=nowhere,
         spool=None,
         wall=SystemClock(),
         metrics=IngestMetrics(CollectorRegistry()),
+        crowd=Crowd(),
     )
 
 
 async def test_senders_that_never_send_a_whole_body_do_not_keep_others_out(
-    door: HubSpotDoor, monkeypatch: pytest.MonkeyPatch
+    door: WebhookDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_IN_FLIGHT", 3)
     idle = [Sender(door) for _ in range(10)]
@@ -96,17 +102,17 @@ async def test_senders_that_never_send_a_whole_body_do_not_keep_others_out(
 
 
 async def test_a_body_that_begins_and_does_not_end_is_given_up(
-    door: HubSpotDoor, monkeypatch: pytest.MonkeyPatch
+    door: WebhookDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REST_S", 0.05)
     sender = Sender(door)
     sender.more()
     assert await sender.told() == (503, "too_slow")
-    assert (door._in_flight, door._arriving_bytes) == (0, 0)
+    assert door._crowd == Crowd()
 
 
 async def test_bodies_that_arrive_together_take_no_more_memory_than_is_given_to_them(
-    door: HubSpotDoor, monkeypatch: pytest.MonkeyPatch
+    door: WebhookDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ARRIVING_BYTES", 5 * CHUNK)
     senders = [Sender(door) for _ in range(3)]
@@ -118,15 +124,15 @@ async def test_bodies_that_arrive_together_take_no_more_memory_than_is_given_to_
     assert await senders[0].told() == (401, "bad_signature")
     senders[1].go_away()
     assert await senders[1].told() == (400, "malformed")
-    assert (door._in_flight, door._arriving_bytes) == (0, 0)
+    assert door._crowd == Crowd()
 
 
-async def test_a_body_that_grows_over_the_limit_is_refused_before_it_is_whole(door: HubSpotDoor) -> None:
+async def test_a_body_that_grows_over_the_limit_is_refused_before_it_is_whole(door: WebhookDoor) -> None:
     sender = Sender(door)
     for _ in range(MAX_BODY // CHUNK + 1):
         sender.more()
     assert await sender.told() == (413, "too_large")
-    assert door._arriving_bytes == 0
+    assert door._crowd == Crowd()
 
 
 @pytest.mark.kafka
@@ -143,13 +149,14 @@ async def test_what_a_hanging_kafka_was_given_before_it_was_spooled_neither_gets
     draining = asyncio.create_task(drain_through_outages(spool, bus))
     try:
         await bus.create_topics(partitions=1, replication=1)
-        door = HubSpotDoor(
-            Door(secrets=[Secret(portal=None, value="s")], signatures=[Signature.V3]),
+        door = WebhookDoor(
+            source(Door(secrets=[Secret(portal=None, value="s")], signatures=[Signature.V3])),
             max_body=100_000,
             bus=bus,
             spool=spool,
             wall=SystemClock(),
             metrics=IngestMetrics(CollectorRegistry()),
+            crowd=Crowd(),
         )
         assert await post(door, 0) == 202
         server.pause()
@@ -182,7 +189,7 @@ async def drain_through_outages(spool: Spool, bus: KafkaBus) -> None:
         await asyncio.sleep(0)
 
 
-async def post(door: HubSpotDoor, number: int, *, contact: int = 901) -> int:
+async def post(door: WebhookDoor, number: int, *, contact: int = 901) -> int:
     """One property change with `number` for a value; the answer's status."""
     said = {"subscriptionType": "contact.propertyChange", "portalId": 62515, "occurredAt": 1_795_521_600_000 + number}
     body = json.dumps([said | {"objectId": contact, "propertyName": "jobtitle", "propertyValue": str(number)}]).encode()

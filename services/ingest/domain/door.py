@@ -1,22 +1,31 @@
-"""What a webhook's body says, as messages: the good events each for itself, the bad ones as dead letters."""
+"""What HubSpot's subscription events say, as messages: the good ones each for itself, the bad ones as dead letters."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from services.ingest.domain.heard import (
+    ACCEPTED,
+    EARLIEST_MS,
+    IGNORED,
+    LATEST_MS,
+    MAX_EVENT_BYTES,
+    REJECTED,
+    TEST,
+    Normalised,
+    dead,
+    fault_of,
+)
 from shared.crm.hubspot import OBJECT_TYPES, Event, pieces
 from shared.errors import Refused
 from shared.events import (
     ContactChanged,
     ContactErased,
     ContactsMerged,
-    DeadLetter,
     FormSubmitted,
     Message,
     PageVisited,
@@ -27,36 +36,13 @@ from shared.events import (
 )
 
 SOURCE: Final = "webhooks/hubspot"
-EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01
-LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
-MAX_EVENT_BYTES: Final = 400_000  # of one event; HubSpot's longest value has 65,536 characters
 # The properties by which HubSpot tells of a form and of a page view.
 FORM_PROPERTY: Final = "recent_conversion_event_name"
 PAGE_PROPERTY: Final = "hs_analytics_last_url"
 TEST_EVENT_ID, TEST_OBJECT_ID = 100, 123  # what the Test button of HubSpot's console sends
 
-ACCEPTED, IGNORED, TEST, REJECTED = "accepted", "ignored", "test", "rejected"
-
 _whole: Final = msgspec.json.Decoder(list[Event])
 _piece: Final = msgspec.json.Decoder(Event)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalised:
-    """A body in our words. `outcomes` counts its events: accepted, ignored (of no use to us), test, rejected."""
-
-    messages: list[Message] = field(default_factory=list)
-    portals: set[int] = field(default_factory=set)
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def rejected(self) -> int:
-        return self.outcomes[REJECTED]
-
-    @property
-    def accepted(self) -> int:
-        """All that was understood, also what is of no use to us."""
-        return self.outcomes.total() - self.rejected
 
 
 def normalise(body: bytes, *, received_at: datetime) -> Normalised:
@@ -89,29 +75,15 @@ def _one_by_one(body: bytes, received_at: datetime, found: Normalised) -> Normal
         try:
             event = _piece.decode(original)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            # msgspec's messages name the path and the expected type, never the value.
-            fault = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+            fault = fault_of(error)
         else:
             fault = _fault(event)
         if fault:
-            found.messages.append(_dead(original, fault, received_at))
+            found.messages.append(dead(SOURCE, original, fault, received_at=received_at))
             found.outcomes[REJECTED] += 1
         else:
             _take(event, found)
     return found
-
-
-def _dead(original: bytes, fault: str, received_at: datetime) -> DeadLetter:
-    return DeadLetter(
-        id=identity("dead", SOURCE, original.hex()),
-        tenant="",
-        at=received_at,
-        service="ingest",
-        source=SOURCE,
-        reason="bad_event",
-        detail=fault,
-        original=original,
-    )
 
 
 def _take(event: Event, found: Normalised) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.ingest.domain.door import MAX_EVENT_BYTES, Normalised, normalise
+from services.ingest.domain.door import normalise
+from services.ingest.domain.heard import MAX_EVENT_BYTES, Normalised
 from shared.errors import Refused
 from shared.events import (
     ContactChanged,

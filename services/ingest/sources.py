@@ -1,0 +1,54 @@
+"""The doors, a row each: who may knock, and what is read from what they bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.ingest.domain import door
+from services.ingest.domain.admission import Door, Knock, Secret
+from services.ingest.domain.heard import Normalised
+from services.ingest.settings import IngestSettings
+
+HUBSPOT: Final = "/webhooks/hubspot"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where webhooks come from. `name` is the metrics' label.
+
+    `read` lets a request in that was received at a time, and says what is in it. Raises Refused.
+    """
+
+    name: str
+    path: str
+    read: Callable[[Knock, datetime], Normalised]
+
+
+def sources(settings: IngestSettings) -> tuple[Source, ...]:
+    """Every door with what the settings say of it."""
+    hubspot = Door(
+        secrets=[Secret(portal=portal, value=value) for portal, value in settings.secrets],
+        signatures=settings.signatures,
+        public_url=settings.public_url,
+        trust_proxy=settings.trust_proxy,
+    )
+    return (Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),)
+
+
+def by_hubspot(hubspot: Door) -> Callable[[Knock, datetime], Normalised]:
+    """Subscription events, signed by HubSpot."""
+
+    def read(knock: Knock, now: datetime) -> Normalised:
+        secret = hubspot.admit(knock, now_ms=_ms(now))
+        found = door.normalise(knock.body, received_at=now)
+        hubspot.check_portals(secret, found.portals)
+        return found
+
+    return read
+
+
+def _ms(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
