@@ -216,7 +216,7 @@ class ContactErased(LeadMessage, frozen=True, kw_only=True):
     privacy: bool
 
 
-# --- crm.lookups: ingest's own to-do list. Written and read by ingest. ---
+# --- crm.lookups: ingest's own to-do list: what has to be found out first. Written and read by ingest. ---
 
 
 class RecordTouched(Message, frozen=True, kw_only=True):
@@ -228,6 +228,46 @@ class RecordTouched(Message, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         return f"{self.tenant}:{self.record}:{self.record_id}"
+
+
+class VisitorMessage(Message, frozen=True, kw_only=True):
+    """A message about somebody whose contact in the CRM is still to be found out, `{tenant}:visitor:{digest}`."""
+
+    visitor: str
+
+    @property
+    def key(self) -> str:
+        return self.visitor
+
+
+class VisitorSeen(VisitorMessage, frozen=True, kw_only=True):
+    """A visitor submitted a form, or saw the page `url`. `act` is the identity of what they did, whoever they are."""
+
+    act: str
+    form: str = ""
+    url: str = ""
+
+
+class VisitorIdentified(VisitorMessage, frozen=True, kw_only=True):
+    """A visitor is known by another key from `at` on, or is the contact with this email. PERSONAL: email.
+
+    `asked` counts how often the CRM was asked in vain for the email.
+    """
+
+    known_as: str = ""
+    email: str = ""
+    asked: int = 0
+
+
+class ContactReplaced(Message, frozen=True, kw_only=True):
+    """Visitors known as the lead `former` are now known as `lead`; where that is empty they are forgotten."""
+
+    former: str
+    lead: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.former
 
 
 # --- lead.scores: what a lead is worth. Written by scoring. ---
@@ -541,7 +581,7 @@ CRM_MESSAGES: Final[tuple[type[Message], ...]] = (
     ContactsMerged,
     ContactErased,
 )
-LOOKUP_MESSAGES: Final[tuple[type[Message], ...]] = (RecordTouched,)
+LOOKUP_MESSAGES: Final[tuple[type[Message], ...]] = (RecordTouched, VisitorSeen, VisitorIdentified, ContactReplaced)
 SCORE_MESSAGES: Final[tuple[type[Message], ...]] = (LeadScored,)
 HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadHandedOff,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from services.ingest.domain import door
+from services.ingest.domain import door, forms
+from services.ingest.domain.heard import Normalised
 from shared import events
 from shared.bus import Bus, NewRecord
 from shared.errors import Broken, Refused
@@ -108,7 +109,7 @@ def _distinct(letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
 
 def again(letter: DeadLetter, *, now: datetime) -> list[NewRecord]:
     """The records that a letter makes. Raises Refused when it would be a dead letter once more."""
-    if letter.source == door.SOURCE:
+    if letter.source in DOORS:
         return _through_the_door(letter, now)
     if letter.source not in events.MESSAGES:
         raise Refused("unknown_source", f"this version does not know the source {letter.source}")
@@ -117,12 +118,16 @@ def again(letter: DeadLetter, *, now: datetime) -> list[NewRecord]:
 
 
 def _through_the_door(letter: DeadLetter, now: datetime) -> list[NewRecord]:
-    """The original is one event of an array."""
-    found = door.normalise(b"[" + letter.original + b"]", received_at=now)
+    """The original is one event of an array, or one of another door's bodies; its times are by when it came."""
+    found = DOORS[letter.source](letter, now)
     for message in found.messages:
         if isinstance(message, DeadLetter):
             raise Refused(message.reason, message.detail)
     return [to_record(message, source="ingest") for message in found.messages]
 
 
+DOORS: Final[Mapping[str, Callable[[DeadLetter, datetime], Normalised]]] = {
+    door.SOURCE: lambda letter, now: door.normalise(b"[" + letter.original + b"]", received_at=now),
+    forms.SOURCE: lambda letter, _: forms.normalise(letter.original, tenant=letter.tenant, received_at=letter.at),
+}
 JSON: Final = (("content-type", "application/json"),)

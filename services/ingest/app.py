@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 
+from services.ingest.asking import Asking
 from services.ingest.door import Crowd, WebhookDoor
 from services.ingest.metrics import IngestMetrics
 from services.ingest.settings import IngestSettings
 from services.ingest.sources import sources
 from services.ingest.spool import Spool
-from services.ingest.worker import Lookups, worker
+from services.ingest.worker import Lookups, State, worker
 from shared.crm.hubspot import HubSpot
 from shared.errors import Refused
 from shared.log import Log
@@ -28,15 +30,12 @@ def build(parts: Parts) -> Service:
     crms = {portal: HubSpot(settings.api, token, rate=settings.rate) for portal, token in settings.tokens}
     if not crms:
         log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
-    work = Work(
-        worker(Lookups(_crm_of(crms), contact_properties=_contact_properties(parts), metrics=metrics)),
-        engine=parts.engine,
-        bus=parts.bus,
-        clock=parts.clock,
-        agreements=parts.agreements,
-        metrics=parts.metrics,
-    )
-    tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks()}
+    keep = timedelta(days=settings.visitor_days)
+    work = _work(parts, Lookups(_crm_of(crms), contact_properties=_contact_properties(parts), metrics=metrics), keep)
+    tasks: dict[str, Callable[[], Awaitable[None]]] = {
+        **work.tasks(),
+        "ask": Asking(work, keep=keep, metrics=metrics).run,
+    }
     if spool is not None:
         tasks["drain"] = lambda: spool.drain(parts.bus.publish)
 
@@ -57,6 +56,17 @@ def build(parts: Parts) -> Service:
         open=open_spool,
         close=close,
         bears_outages=spool is not None,
+    )
+
+
+def _work(parts: Parts, lookups: Lookups, keep: timedelta) -> Work[State]:
+    return Work(
+        worker(lookups, keep=keep),
+        engine=parts.engine,
+        bus=parts.bus,
+        clock=parts.clock,
+        agreements=parts.agreements,
+        metrics=parts.metrics,
     )
 
 

@@ -35,6 +35,11 @@ class IngestMetrics:
             "Bytes that wait in the spool until the bus is back.",
             registry=registry,
         )
+        self.dropped = Counter(
+            "leadpact_visitors_dropped",
+            "Visitors forgotten after LEADPACT_VISITOR_DAYS without a word of who they are.",
+            registry=registry,
+        )
         self.lookups = Counter(
             "leadpact_crm_lookups",
             "Records looked up in the CRM; outcome: found, missing (deleted meanwhile), failed (tried again),"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from services.ingest.domain.keys import standard_key
 from shared.crm.hubspot import Signature
 from shared.errors import WrongSetting
 from shared.settings import Settings, boolean, integer, public_url, setting, url, words
 
 MEBIBYTE = 1024 * 1024
+MIN_KEY_BYTES = 16
 
 
 def signatures(text: str) -> tuple[Signature, ...]:
@@ -30,6 +32,23 @@ def by_portal(text: str) -> tuple[tuple[int | None, str], ...]:
     return tuple(found)
 
 
+def of_portal(text: str) -> tuple[tuple[int, str], ...]:
+    """Secrets with the portal that each is for, parted by commas."""
+    found = [(portal, secret) for portal, secret in by_portal(text) if portal is not None]
+    if len(found) < len(words(text)):
+        raise ValueError("each must be portal=secret, with the portal's number")
+    return tuple(found)
+
+
+def standard_secrets(text: str) -> tuple[tuple[int, str], ...]:
+    """Secrets of Standard Webhooks, with the portal that each is for."""
+    found = of_portal(text)
+    for n, (_, secret) in enumerate(found, start=1):
+        if len(standard_key(secret)) < MIN_KEY_BYTES:
+            raise ValueError(f"entry {n} must be portal=whsec_ and base64 of {MIN_KEY_BYTES} bytes or more")
+    return found
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IngestSettings(Settings):
     """Who may knock, how much the door takes, and how the CRM is asked."""
@@ -45,6 +64,20 @@ class IngestSettings(Settings):
         signatures,
         default=(Signature.V3,),
         doc="which versions of HubSpot's signature let a request in: v3, v2, v1",
+    )
+    program_secrets: tuple[tuple[int, str], ...] = setting(
+        "LEADPACT_PROGRAM_SECRETS",
+        standard_secrets,
+        default=(),
+        doc="let programs in that post form submissions, signed by Standard Webhooks:"
+        " portal=whsec_..., parted by commas; empty: nobody",
+        secret=True,
+    )
+    visitor_days: int = setting(
+        "LEADPACT_VISITOR_DAYS",
+        integer(1, 400),
+        default=30,
+        doc="for so many days what a visitor did is kept when nothing more is heard of them",
     )
     public_url: str = public_url()
     trust_proxy: bool = setting(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.ingest.domain import door
+from services.ingest.domain import door, forms
 from services.ingest.domain.admission import Door, Knock, Secret
 from services.ingest.domain.heard import Normalised
+from services.ingest.domain.keys import Key, Standard
 from services.ingest.settings import IngestSettings
 
 HUBSPOT: Final = "/webhooks/hubspot"
+FORMS: Final = "/webhooks/forms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,11 @@ def sources(settings: IngestSettings) -> tuple[Source, ...]:
         public_url=settings.public_url,
         trust_proxy=settings.trust_proxy,
     )
-    return (Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),)
+    programs = Standard(keys=_keys(settings.program_secrets))
+    return (
+        Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),
+        Source(name="forms", path=FORMS, read=_by_program(programs, forms.normalise)),
+    )
 
 
 def by_hubspot(hubspot: Door) -> Callable[[Knock, datetime], Normalised]:
@@ -48,6 +54,18 @@ def by_hubspot(hubspot: Door) -> Callable[[Knock, datetime], Normalised]:
         return found
 
     return read
+
+
+def _by_program(programs: Standard, normalise: Callable[..., Normalised]) -> Callable[[Knock, datetime], Normalised]:
+    def read(knock: Knock, now: datetime) -> Normalised:
+        tenant = programs.admit(knock, now_s=now.timestamp())
+        return normalise(knock.body, tenant=tenant, received_at=now)
+
+    return read
+
+
+def _keys(settings: Iterable[tuple[int, str]]) -> list[Key]:
+    return [Key(tenant=f"hubspot:{portal}", value=value) for portal, value in settings]
 
 
 def _ms(now: datetime) -> int:

@@ -1,18 +1,101 @@
-"""ingest keeps no tables of its own beside the inbox and the outbox that every service has."""
+"""ingest's table of visitors, and every query on it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
+import msgspec
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.work import Changes
+from services.ingest.domain.visitors import Visitor, is_visitor
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Visitor)
+
+_LOCK = sa.text("""
+    SELECT visitor, known_as, state FROM ingest.visitors
+    WHERE visitor = ANY(CAST(:visitors AS text[])) ORDER BY visitor FOR UPDATE
+""")
+_CLAIM = sa.text("""
+    INSERT INTO ingest.visitors (visitor, due_at)
+    SELECT visitor, now() FROM unnest(CAST(:visitors AS text[])) AS t(visitor) ORDER BY visitor
+    ON CONFLICT DO NOTHING
+""")
+_SAVE = sa.text("""
+    UPDATE ingest.visitors SET known_as = t.known_as, state = t.state, due_at = t.due_at
+    FROM unnest(CAST(:visitors AS text[]), CAST(:known_as AS text[]), CAST(:states AS bytea[]),
+                CAST(:due_at AS timestamptz[])) AS t(visitor, known_as, state, due_at)
+    WHERE visitors.visitor = t.visitor
+""")
+_DROP = sa.text("DELETE FROM ingest.visitors WHERE visitor = ANY(CAST(:visitors AS text[]))")
+_DUE = sa.text("""
+    SELECT visitor, known_as, state FROM ingest.visitors
+    WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+_RENAME = sa.text("UPDATE ingest.visitors SET known_as = :lead WHERE known_as = :former")
+_FORGET = sa.text("""
+    WITH RECURSIVE theirs AS (
+        SELECT visitor FROM ingest.visitors WHERE known_as = :former
+        UNION SELECT v.visitor FROM ingest.visitors v JOIN theirs ON v.known_as = theirs.visitor
+    )
+    DELETE FROM ingest.visitors WHERE visitor IN (SELECT visitor FROM theirs)
+""")
 
 
-async def load(conn: AsyncConnection, keys: Sequence[str]) -> dict[str, None]:
-    """Nothing is known of a record: the CRM is asked each time."""
-    return {}
+async def load(conn: AsyncConnection, keys: Sequence[str]) -> dict[str, Visitor | None]:
+    """The visitors among `keys` that are known, locked; of the others the rows are made and so locked (visitors_pkey).
+
+    A record to look up has no row: nothing is known of it, the CRM is asked each time.
+    """
+    visitors = sorted(filter(is_visitor, keys))
+    if not visitors:
+        return {}
+    await conn.execute(_CLAIM, {"visitors": visitors})
+    return dict(_read(await conn.execute(_LOCK, {"visitors": visitors})))
 
 
-async def save(conn: AsyncConnection, changes: Changes[None]) -> None:
-    """Nothing to keep: the messages go out by the outbox."""
+def _read(rows: Iterable[sa.Row[tuple[str, str, bytes | None]]]) -> dict[str, Visitor]:
+    """`known_as` is a column of its own because leads change hands by it."""
+    found = {}
+    for row in rows:
+        if row.state is not None:
+            found[row.visitor] = dataclasses.replace(_decoder.decode(row.state), known_as=row.known_as)
+    return found
+
+
+async def save(conn: AsyncConnection, states: Mapping[str, Visitor | None], *, keep: timedelta) -> None:
+    """Write the visitors; None: drop them. Each is due when the CRM is to be asked again, or `keep` is over."""
+    if kept := {key: state for key, state in states.items() if state is not None}:
+        columns = {
+            "visitors": list(kept),
+            "known_as": [state.known_as for state in kept.values()],
+            "states": [_encoder.encode(state) for state in kept.values()],
+            "due_at": [_due_at(state, keep) for state in kept.values()],
+        }
+        await conn.execute(_SAVE, columns)
+    if dropped := [key for key, state in states.items() if state is None]:
+        await conn.execute(_DROP, {"visitors": dropped})
+
+
+def _due_at(visitor: Visitor, keep: timedelta) -> datetime:
+    ends = datetime.fromtimestamp(visitor.heard, UTC) + keep
+    return ends if visitor.ask_at is None else min(ends, datetime.fromtimestamp(visitor.ask_at, UTC))
+
+
+async def claim_due(conn: AsyncConnection, now: datetime, limit: int) -> dict[str, Visitor | None]:
+    """Visitors with something due, longest first, locked; what others hold is left to them (visitors_due)."""
+    rows = (await conn.execute(_DUE, {"now": now, "limit": limit})).all()
+    return {**{row.visitor: Visitor(key=row.visitor) for row in rows}, **_read(rows)}
+
+
+async def rename(conn: AsyncConnection, former: str, lead: str) -> None:
+    """Who was known as one lead is known as another (visitors_known_as)."""
+    await conn.execute(_RENAME, {"former": former, "lead": lead})
+
+
+async def forget(conn: AsyncConnection, former: str) -> None:
+    """Drop who was known as a lead, by whatever chain of keys (visitors_known_as)."""
+    await conn.execute(_FORGET, {"former": former})

@@ -162,6 +162,8 @@ TRIES: Final = 4
 REFUSED_AGAIN_S: Final = 30.0  # a token does not mend itself
 DAILY_AGAIN_S: Final = 900.0
 DAILY: Final = "DAILY"
+EMAIL: Final = "email"  # a contact's first address, and a key of its own
+FURTHER_EMAILS: Final = "hs_additional_emails"  # parted by semicolons
 BAD_REQUEST: Final = "crm_bad_request"
 MISSING_SCOPE: Final = "crm_missing_scope"
 _PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
@@ -273,6 +275,18 @@ class HubSpot:
             asked = names | {"inputs": [{"id": one} for one in some]}
             answer = await self._post(f"/crm/v3/objects/{plural(kind)}/batch/read", asked)
             found += _decoded(answer, _Records).results
+        return found
+
+    async def contacts_by_email(self, emails: Iterable[str]) -> dict[str, str]:
+        """The contact of each email (in small letters) that has one, be it its further address; no others."""
+        names = [EMAIL, FURTHER_EMAILS]
+        found: dict[str, str] = {}
+        for some in _batches(emails, MAX_READ):
+            asked = {"idProperty": EMAIL, "properties": names, "inputs": [{"id": one} for one in some]}
+            answer = await self._post(f"/crm/v3/objects/{plural(RecordType.CONTACT)}/batch/read", asked)
+            for record in _decoded(answer, _Records).results:
+                said = ";".join(record.properties.get(name) or "" for name in names)
+                found |= {one.strip().lower(): record.id for one in said.split(";") if one.strip()}
         return found
 
     async def contacts_of(self, kind: RecordType, ids: Iterable[str]) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 
 from services.ingest.metrics import IngestMetrics
-from services.ingest.worker import Lookups, worker
+from services.ingest.worker import Lookups, State, worker
 from shared import events
 from shared.agreement import Agreements, load
 from shared.bus import Record
@@ -42,7 +42,7 @@ class Desk:
 
     engine: AsyncEngine
     world: World
-    work: Work[None]
+    work: Work[State]
 
     def contact(self) -> str:
         return str(self.world.create(RecordType.CONTACT, {"email": "ada@example.test"}, FORM).id)
@@ -75,7 +75,7 @@ async def desk(new_database: Callable[[], str]) -> AsyncIterator[Desk]:
     crm = HubSpot("http://crm.example", "t", rate=1000, http=http)
     lookups = Lookups(lambda _: crm, contact_properties=lambda _: ("email",), metrics=IngestMetrics(registry))
     work = Work(
-        worker(lookups),
+        worker(lookups, keep=timedelta(days=30)),
         engine=engine,
         bus=EmbeddedBus(engine),
         clock=clock,

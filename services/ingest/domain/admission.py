@@ -66,7 +66,7 @@ class Door:
         at_ms = int(stamp)
         said, uri = knock.headers[V3_HEADER], self.uri(knock)
         for secret in self.secrets:
-            if _same(said, sign_v3(secret.value, knock.method, uri, knock.body, at_ms)):
+            if same(said, sign_v3(secret.value, knock.method, uri, knock.body, at_ms)):
                 # Only now: who cannot sign learns nothing of our clock.
                 if at_ms < now_ms - MAX_AGE_MS or at_ms > now_ms + MAX_AHEAD_MS:
                     raise Refused("stale", "the request was signed more than 5 minutes ago, or in the future")
@@ -80,7 +80,7 @@ class Door:
                 right = sign_v2(secret.value, knock.method, uri, knock.body)
             else:
                 right = sign_v1(secret.value, knock.body)
-            if _same(said.lower(), right):
+            if same(said.lower(), right):
                 return secret
         raise _wrong()
 
@@ -101,7 +101,7 @@ class Door:
             raise Refused("wrong_portal", f"the secret is for portal {secret.portal} alone")
 
 
-def _same(said: str, right: str) -> bool:
+def same(said: str, right: str) -> bool:
     """Compared in constant time."""
     return hmac.compare_digest(said.encode("utf-8", "replace"), right.encode())
 

@@ -25,6 +25,7 @@ from shared.errors import Refused
 from shared.events import (
     ContactChanged,
     ContactErased,
+    ContactReplaced,
     ContactsMerged,
     FormSubmitted,
     Message,
@@ -216,7 +217,8 @@ def _erased(event: Event) -> list[Message]:
     lead = lead_of(event, event.object_id)
     fact = identity("ContactErased", lead, privacy, event.occurred_at)
     at = moment(event.occurred_at)
-    return [ContactErased(id=fact, tenant=tenant_of(event), lead=lead, at=at, privacy=privacy)]
+    erased = ContactErased(id=fact, tenant=tenant_of(event), lead=lead, at=at, privacy=privacy)
+    return [erased, _replaced(event, lead)] if privacy else [erased]
 
 
 def _survivor(event: Event) -> int | None:
@@ -234,7 +236,13 @@ def _merged(event: Event) -> list[Message]:
     touched = _touched(event, RecordType.CONTACT, survivor, "merge")
     if not gone:
         return [touched]
-    return [ContactsMerged(id=fact, tenant=tenant_of(event), lead=lead, at=at, merged=tuple(gone)), touched]
+    merged = ContactsMerged(id=fact, tenant=tenant_of(event), lead=lead, at=at, merged=tuple(gone))
+    return [merged, *(_replaced(event, former, lead) for former in gone), touched]
+
+
+def _replaced(event: Event, former: str, lead: str = "") -> ContactReplaced:
+    fact = identity("ContactReplaced", former, lead, event.occurred_at)
+    return ContactReplaced(id=fact, tenant=tenant_of(event), at=moment(event.occurred_at), former=former, lead=lead)
 
 
 _CONTACT: Final[Mapping[str, Callable[[Event], list[Message]]]] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import inf
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ MAX_FORMS: Final = 50
 MAX_PAGES: Final = 100
 MAX_VALUE: Final = 1000  # characters of a property's value or a form's name
 MAX_URL: Final = 300
+SAME_FORM_S: Final = 60.0  # one form, submitted twice within that, is one submission told twice
 
 
 class Value(NamedTuple):
@@ -103,6 +105,22 @@ def with_page(lead: Lead, id_: str, at: float, url: str) -> Lead:
     """The newest MAX_PAGES visits are kept."""
     pages = _with(lead.pages, (Act(at, id_, "", _page(url)),), MAX_PAGES)
     return lead if pages is lead.pages else replace(lead, pages=pages)
+
+
+def submissions(lead: Lead) -> tuple[Act, ...]:
+    """The forms, each once: two doors may tell of one submission, a moment apart and under two names.
+
+    The CRM calls it "page: form" where the form itself says its name alone. Goes by what is known, so the
+    order in which it came does not matter; of two the earlier one stays.
+    """
+    last: dict[str, float] = {}
+    once: list[Act] = []
+    for act in lead.forms:  # the oldest first
+        name = act.form.rpartition(": ")[2].strip().casefold()
+        if act.at - last.get(name, -inf) >= SAME_FORM_S:
+            last[name] = act.at
+            once.append(act)
+    return tuple(once)
 
 
 def seen(lead: Lead, at: float) -> Lead:

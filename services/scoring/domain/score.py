@@ -10,7 +10,7 @@ from typing import Final
 
 from services.scoring.domain import fit
 from services.scoring.domain.interest import InterestScore, Judge
-from services.scoring.domain.lead import Lead, Told
+from services.scoring.domain.lead import Lead, Told, submissions
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import by_version
@@ -80,7 +80,7 @@ class Scorer:
         return {name: datetime.fromtimestamp(known[name].at, UTC) for name in self._stands if name in known}
 
     def _judge_interest(self, lead: Lead, now: datetime) -> InterestScore:
-        return self._interest.judge(chain(lead.forms, lead.pages), now.timestamp())
+        return self._interest.judge(chain(submissions(lead), lead.pages), now.timestamp())
 
     def _moved(self, before: Lead, after: Lead, score: Score, now: datetime) -> bool:
         if before.forms is after.forms and before.pages is after.pages:
@@ -88,7 +88,7 @@ class Scorer:
         return self._judge_interest(before, now).points != score.interest.points
 
     def _digest(self, lead: Lead, score: Score, profile: dict[str, str]) -> str:
-        forms = [(act.at, act.form) for act in lead.forms[-TOLD_FORMS:]]
+        forms = [(act.at, act.form) for act in submissions(lead)[-TOLD_FORMS:]]
         judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
         said = (judged, forms, profile, *(stands for stands in [self.set_at(lead)] if stands))
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -112,7 +112,8 @@ class Scorer:
             fit_reasons=score.fit.reasons,
             interest_reasons=score.interest.reasons,
             forms=tuple(
-                Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC)) for act in lead.forms[-TOLD_FORMS:]
+                Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC))
+                for act in submissions(lead)[-TOLD_FORMS:]
             ),
             profile=profile,
             set_at=self.set_at(lead),

@@ -159,11 +159,19 @@ class Api:
         with_history = _names(asked, "propertiesWithHistory")
         names = _names(asked, "properties") + with_history
         ids = _inputs(asked, MAX_INPUTS_WITH_HISTORY if with_history else MAX_INPUTS)
-        found = [(i, self._world.find(kind, i)) for i in dict.fromkeys(_number(one["id"]) for one in ids)]
+        by = asked.get("idProperty") or ""
+        found = [(i, self._found(kind, i, by)) for i in dict.fromkeys(one["id"] for one in ids)]
         results = [_shown(record, names, with_history) for _, record in found if record is not None]
         missing = [str(i) for i, record in found if record is None]
         errors = [_error("OBJECT_NOT_FOUND", "Could not get some objects, they may be deleted", ids=missing)]
         return self._batch(results, errors if missing else [])
+
+    def _found(self, kind: RecordType, wanted: Any, by: str) -> Record | None:
+        """By its id, or by a property that is unique."""
+        if not by:
+            return self._world.find(kind, _number(wanted))
+        same = str(wanted).lower()
+        return next((r for r in self._world.of_kind(kind) if (r.get(by) or "").lower() == same), None)
 
     async def _batch_update(self, request: Request) -> Response:
         kind, asked = _kind(request.path_params["kind"]), await _body(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -180,6 +180,10 @@ class World:
 
     def find(self, kind: RecordType, record_id: int) -> Record | None:
         return self.records.get((kind, record_id))
+
+    def of_kind(self, kind: RecordType) -> Iterator[Record]:
+        """Every record of one kind."""
+        return (record for record in self.records.values() if record.type is kind)
 
     def of_contact(self, contact: int, kind: RecordType) -> list[Record]:
         """The records of one kind that are associated with a contact."""

@@ -14,6 +14,7 @@ from shared.errors import Refused
 from shared.events import (
     ContactChanged,
     ContactErased,
+    ContactReplaced,
     ContactsMerged,
     DeadLetter,
     FormSubmitted,
@@ -116,22 +117,26 @@ def test_a_cleared_form_property_is_no_form() -> None:
 
 @pytest.mark.parametrize(("kind", "privacy"), [("contact.deletion", False), ("contact.privacyDeletion", True)])
 def test_a_deletion_erases(kind: str, *, privacy: bool) -> None:
-    (message,) = said(event(kind))
+    message, *more = said(event(kind))
     assert isinstance(message, ContactErased)
     assert message.privacy is privacy
+    assert [(m.former, m.lead) for m in more if isinstance(m, ContactReplaced)] == [(LEAD, "")] * privacy
 
 
 def test_a_merge_names_all_that_are_no_more() -> None:
-    merged, touched = said(event("contact.merge", primaryObjectId=901, mergedObjectIds=[902], newObjectId=950))
+    merged, *replaced, touched = said(
+        event("contact.merge", primaryObjectId=901, mergedObjectIds=[902], newObjectId=950)
+    )
     assert isinstance(merged, ContactsMerged)
     assert merged.lead == "hubspot:62515:950"
     assert merged.merged == ("hubspot:62515:901", "hubspot:62515:902")
+    assert [m.former for m in replaced if isinstance(m, ContactReplaced)] == list(merged.merged)
     assert isinstance(touched, RecordTouched)
     assert touched.record_id == "950"
 
 
 def test_a_merge_into_the_primary_keeps_it() -> None:
-    merged, _ = said(event("contact.merge", primaryObjectId=901, mergedObjectIds=[902]))
+    merged, *_ = said(event("contact.merge", primaryObjectId=901, mergedObjectIds=[902]))
     assert isinstance(merged, ContactsMerged)
     assert (merged.lead, merged.merged) == (LEAD, ("hubspot:62515:902",))
 

@@ -14,8 +14,9 @@ import stamina
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
+from services.ingest.domain import visitors
 from services.ingest.metrics import IngestMetrics
-from services.ingest.worker import Lookups
+from services.ingest.worker import Found, Lookups
 from shared.clock import ManualClock
 from shared.crm.hubspot import HubSpot
 from shared.crm.simulator.api import Api, ApiOptions
@@ -32,6 +33,7 @@ from shared.events import (
     Outcome,
     RecordTouched,
     RecordType,
+    VisitorIdentified,
     identity,
 )
 
@@ -62,12 +64,16 @@ class Crm:
 
     async def said(self, *records: Record) -> list[Message]:
         found = await self.lookups([touched(record.type, record.id) for record in records])
-        return [message for part in found.values() if not isinstance(part, Refused) for message in part]
+        return [message for part in found.records.values() if not isinstance(part, Refused) for message in part]
 
 
 def touched(kind: RecordType, number: int) -> RecordTouched:
     fact = identity(kind, number)
     return RecordTouched(id=fact, tenant=TENANT, at=NOON, record=kind, record_id=str(number))
+
+
+def is_email(email: str) -> VisitorIdentified:
+    return visitors.is_(visitors.by_email(TENANT, email), NOON, "said", email=email)
 
 
 def a_crm(*, token: str = TOKEN, **options: Any) -> Crm:
@@ -195,13 +201,13 @@ async def test_a_deal_is_told_to_each_of_its_contacts(crm: Crm) -> None:
 async def test_a_record_that_is_gone_or_belongs_to_nobody_says_nothing(crm: Crm) -> None:
     lonely = crm.world.create(RecordType.CALL, {"hs_call_status": "BUSY"}, user(501))
     assert await crm.said(lonely) == []
-    assert await crm.lookups([touched(RecordType.CONTACT, 7)]) == {}
+    assert await crm.lookups([touched(RecordType.CONTACT, 7)]) == Found()
 
 
 async def test_a_record_that_the_crm_calls_a_bad_request_is_refused_alone(crm: Crm) -> None:
     contacts = [touched(RecordType.CONTACT, crm.contact().id) for _ in range(20)]
     bad = msgspec.structs.replace(contacts[0], record_id="no number")
-    found = await crm.lookups([*contacts[:7], bad, *contacts[7:]])
+    found = (await crm.lookups([*contacts[:7], bad, *contacts[7:]])).records
     refused = {key: one.code for key, one in found.items() if isinstance(one, Refused)}
     assert refused == {bad.key: "crm_bad_request"}
     assert found.keys() == {one.key for one in (*contacts, bad)}
@@ -224,7 +230,7 @@ async def test_a_scope_that_the_token_lacks_holds_up_no_other_kind() -> None:
         lambda _: crm, contact_properties=lambda _: PROPERTIES, metrics=IngestMetrics(CollectorRegistry())
     )
     contact, *emails = touched(RecordType.CONTACT, 901), touched(RecordType.EMAIL, 1), touched(RecordType.EMAIL, 2)
-    found = await lookups([contact, *emails])
+    found = (await lookups([contact, *emails])).records
     assert isinstance(found[contact.key], tuple)
     assert [one.code for email in emails if isinstance(one := found[email.key], Refused)] == ["crm_missing_scope"] * 2
 
@@ -245,6 +251,36 @@ async def test_a_record_with_more_contacts_than_a_page_holds_is_told_to_all_of_t
     crm = HubSpot("http://crm.example", TOKEN, rate=1000, http=http)
     found = await crm.contacts_of(RecordType.MEETING, ["7", "8"])
     assert found == {"7": ["1", "2", "3", "4"], "8": ["9"]}
+
+
+async def test_a_contact_is_found_by_any_of_its_emails_however_they_are_written(crm: Crm) -> None:
+    ada, bob = crm.contact(email="Ada@Example.com"), crm.contact(email="bob@example.com")
+    asked = [is_email(email) for email in ("ada@example.com", "bob@example.com", "eve@example.com")]
+    found = await crm.lookups(asked)
+    assert found.contacts == {asked[0].key: str(ada.id), asked[1].key: str(bob.id)}
+    assert crm.api.requests == 1
+
+
+async def test_an_email_that_the_crm_calls_a_bad_request_is_refused_alone() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = [one["id"] for one in msgspec.json.decode(request.content)["inputs"]]
+        if "bad@example.com" in asked:
+            return httpx.Response(400, json={"category": "VALIDATION_ERROR"})
+        known = {"id": "7", "updatedAt": "2026-11-24T12:00:00Z"}
+        emails = {"email": "main@example.com", "hs_additional_emails": "Old@example.com;older@example.com"}
+        return httpx.Response(
+            207, json={"results": [known | {"properties": emails}] if "old@example.com" in asked else []}
+        )
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    crm = HubSpot("http://crm.example", TOKEN, rate=1000, http=http)
+    lookups = Lookups(lambda _: crm, contact_properties=lambda _: (), metrics=IngestMetrics(CollectorRegistry()))
+    asked = [is_email(f"{name}@example.com") for name in ("x", "bad", "old", "y")]
+    found = (await lookups(asked)).contacts
+    assert {key: getattr(one, "code", one) for key, one in found.items()} == {
+        asked[1].key: "crm_bad_request",
+        asked[2].key: "7",
+    }
 
 
 async def test_a_batch_of_hundreds_is_a_few_requests(crm: Crm) -> None:

@@ -315,3 +315,15 @@ def test_a_merge_tells_the_survivors_new_score_under_its_own_next_version() -> N
     story = Story().has(**CEO).absorbs(Story().submits("demo-request"))
     assert [(scored.version, scored.grade) for scored in story.told] == [(1, "A4"), (2, "A1")]
     assert [submission.form for submission in story.last.forms] == ["demo-request"]
+
+
+def test_a_form_that_two_doors_tell_of_counts_once_and_one_submitted_again_counts_again() -> None:
+    """The CRM tells it by a property, a moment later and with the page's name before the form's."""
+    once, twice = Story().has(**CEO), Story().has(**CEO)
+    for story in (once, twice):
+        story.submits("demo-request")
+    worth = once.told[-1].interest
+    twice.after(timedelta(seconds=3)).submits("Landing: Demo-Request")
+    assert (twice.told[-1].interest, len(twice.told[-1].forms)) == (pytest.approx(worth, abs=0.1), 1)
+    twice.after(timedelta(minutes=2)).submits("demo-request")
+    assert len(twice.told[-1].forms) == 2
