@@ -43,7 +43,7 @@ class Asking:
             assert visitor is not None  # `claim` brings none but visitors
             now = facts.now.timestamp()
             if now - visitor.heard >= self._keep_s:
-                if not visitor.known_as:
+                if visitor.acts:
                     dropped.append(visitor.key)
                 return Decision(state=None)
             return _asked_again(visitor, now)

@@ -73,6 +73,14 @@ class IngestSettings(Settings):
         " portal=whsec_..., parted by commas; empty: nobody",
         secret=True,
     )
+    segment_keys: tuple[tuple[int, str], ...] = setting(
+        "LEADPACT_SEGMENT_KEYS",
+        of_portal,
+        default=(),
+        doc="let Segment's calls in: portal=write key, or the shared secret of a webhook destination, parted by commas;"
+        " empty: nobody",
+        secret=True,
+    )
     visitor_days: int = setting(
         "LEADPACT_VISITOR_DAYS",
         integer(1, 400),

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.ingest.domain import door, forms
+from services.ingest.domain import door, forms, segment
 from services.ingest.domain.admission import Door, Knock, Secret
 from services.ingest.domain.heard import Normalised
-from services.ingest.domain.keys import Key, Standard
+from services.ingest.domain.keys import Key, Segment, Standard
 from services.ingest.settings import IngestSettings
 
 HUBSPOT: Final = "/webhooks/hubspot"
 FORMS: Final = "/webhooks/forms"
+SEGMENT: Final = "/webhooks/segment"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ def sources(settings: IngestSettings) -> tuple[Source, ...]:
     return (
         Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),
         Source(name="forms", path=FORMS, read=_by_program(programs, forms.normalise)),
+        Source(name="segment", path=SEGMENT, read=_by_segment(Segment(keys=_keys(settings.segment_keys)))),
     )
 
 
@@ -60,6 +62,13 @@ def _by_program(programs: Standard, normalise: Callable[..., Normalised]) -> Cal
     def read(knock: Knock, now: datetime) -> Normalised:
         tenant = programs.admit(knock, now_s=now.timestamp())
         return normalise(knock.body, tenant=tenant, received_at=now)
+
+    return read
+
+
+def _by_segment(callers: Segment) -> Callable[[Knock, datetime], Normalised]:
+    def read(knock: Knock, now: datetime) -> Normalised:
+        return segment.normalise(knock.body, tenant=callers.admit(knock), received_at=now)
 
     return read
 

@@ -9,13 +9,15 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 
 from services.ingest import asking
@@ -29,9 +31,10 @@ from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Ledger
 from shared.crm.simulator.world import FORM, Ids, World
 from shared.database import make_engine, migrate
-from shared.events import FormSubmitted, Message, RecordType, Topic
+from shared.events import ContactReplaced, FormSubmitted, Message, PageVisited, RecordType, Topic, identity
 from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens, create_app
+from shared.work import to_record
 from tests.contract.conftest import Engine
 from tests.real import REPO
 
@@ -39,6 +42,7 @@ PAGE = (REPO / "services" / "ingest" / "README.md").read_text()
 AGREEMENT = load(Path(__file__).parents[2] / "deploy" / "agreement.yaml")
 PORTAL, TENANT = 62515, "hubspot:62515"
 PROGRAM_SECRET = "whsec_" + base64.b64encode(b"a key of thirty bytes or so ...").decode()
+SEGMENT_KEY = "a write key"
 PATIENCE_S = 30.0
 
 
@@ -55,6 +59,15 @@ async def served(app: Any, *, lifespan: str) -> AsyncIterator[str]:
         await task
 
 
+class Shifted(SystemClock):
+    """The real time, and so much."""
+
+    offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.offset
+
+
 @dataclass
 class Doors:
     """A running ingest, the CRM that it asks, and what it said."""
@@ -63,6 +76,23 @@ class Doors:
     bus: Bus
     world: World
     registry: CollectorRegistry
+    database: AsyncEngine
+    clock: Shifted
+
+    async def known_as(self) -> list[str]:
+        async with self.database.connect() as conn:
+            return [row[0] for row in await conn.execute(sa.text("SELECT known_as FROM ingest.visitors"))]
+
+    async def rows(self) -> int:
+        return len(await self.known_as())
+
+    async def swept(self) -> None:
+        """Return once the CRM was asked again for all of whom that was due."""
+        due = sa.text("SELECT count(*) FROM ingest.visitors WHERE due_at <= :now")
+        while True:
+            async with self.database.connect() as conn:
+                if not await conn.scalar(due, {"now": self.clock.now()}):
+                    return
 
     def contact(self, email: str) -> str:
         return f"{TENANT}:{self.world.create(RecordType.CONTACT, {'email': email}, FORM).id}"
@@ -74,7 +104,7 @@ class Doors:
         shell = await asyncio.create_subprocess_exec(
             *("bash", "-e", "-c", block),
             stdout=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "PROGRAM_SECRET": PROGRAM_SECRET},
+            env={"PATH": "/usr/bin:/bin", "PROGRAM_SECRET": PROGRAM_SECRET, "SEGMENT_KEY": SEGMENT_KEY},
         )
         said, _ = await asyncio.wait_for(shell.communicate(), PATIENCE_S)
         assert shell.returncode == 0
@@ -99,7 +129,7 @@ async def doors(engine: Engine, bus: Bus, tmp_path: Path, new_database: Callable
     address, registry = new_database(), CollectorRegistry()
     await asyncio.to_thread(migrate, address, "ingest")
     database = make_engine(address)
-    clock = ManualClock(datetime.now(UTC))
+    clock, shifted = ManualClock(datetime.now(UTC)), Shifted()
     world = World(clock=clock, ledger=Ledger(None), ids=Ids(None, 901), portal=PORTAL, listener=lambda _: None)
     api = Starlette(routes=Api(world, ApiOptions(token="t", rate_limit=1000), clock, seed=1).routes())
     async with served(api, lifespan="off") as crm:
@@ -107,11 +137,12 @@ async def doors(engine: Engine, bus: Bus, tmp_path: Path, new_database: Callable
             environ={
                 "LEADPACT_HUBSPOT_SECRETS": "door-secret",
                 "LEADPACT_PROGRAM_SECRETS": f"{PORTAL}={PROGRAM_SECRET}",
+                "LEADPACT_SEGMENT_KEYS": f"{PORTAL}={SEGMENT_KEY}",
                 "LEADPACT_HUBSPOT_API": f"http://{crm}",
                 "LEADPACT_HUBSPOT_TOKEN": "t",
                 "LEADPACT_DATA": str(tmp_path),
             },
-            clock=SystemClock(),
+            clock=shifted,
             bus=bus,
             engine=database,
             agreements=Agreements(AGREEMENT),
@@ -120,7 +151,7 @@ async def doors(engine: Engine, bus: Bus, tmp_path: Path, new_database: Callable
             tokens=Tokens([]),
         )
         async with served(create_app([build(parts)], parts), lifespan="on") as door:
-            yield Doors(door, bus, world, registry)
+            yield Doors(door, bus, world, registry, database, shifted)
     await database.dispose()
 
 
@@ -144,3 +175,52 @@ async def test_a_form_that_comes_before_the_contact_that_it_makes_is_told_once_t
     lead = doors.contact("ada@example.com")
     (form,) = await doors.until(FormSubmitted)
     assert form.lead == lead
+
+
+async def test_the_visits_of_the_page_are_told_of_whoever_said_afterwards_who_they_are(doors: Doors) -> None:
+    lead = doors.contact("ada@example.com")
+    assert await doors.pasted("/webhooks/segment") == '{"accepted":3,"rejected":0}'
+    (visit,) = await doors.until(PageVisited)
+    (form,) = await doors.until(FormSubmitted)
+    assert (visit.lead, visit.url) == (lead, "https://www.example.com/pricing")
+    assert (form.lead, form.form) == (lead, "ebook")
+    assert abs(datetime.now(UTC) - visit.at) < timedelta(minutes=1)
+    assert doors.metric('leadpact_webhook_events_total{outcome="accepted",source="segment"}') == 3
+
+
+async def test_a_visitor_who_never_says_who_they_are_is_dropped_and_counted(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "EVERY_S", 0.05)
+    await doors.pasted("/webhooks/segment")  # nobody in the CRM has this email
+    async with asyncio.timeout(PATIENCE_S):
+        seen = 'leadpact_messages_total{outcome="handled",service="ingest",type="VisitorSeen"}'
+        while doors.metric(seen) < 2 * 3:  # two acts, told from key to key
+            await asyncio.sleep(0)
+        doors.clock.offset = timedelta(days=29)
+        await doors.swept()
+        assert await doors.rows() == 3
+        doors.clock.offset = timedelta(days=31)
+        while await doors.rows():
+            await asyncio.sleep(0)
+    assert (
+        doors.metric("leadpact_visitors_dropped_total") == 1
+    )  # the anonymous id and the user id were known as the next
+
+
+async def test_a_merge_takes_what_visitors_do_to_the_survivor_and_a_privacy_deletion_forgets_them(
+    doors: Doors,
+) -> None:
+    lead, survivor = doors.contact("ada@example.com"), f"{TENANT}:5000"
+    await doors.pasted("/webhooks/segment")
+    await doors.until(FormSubmitted)
+    at = datetime.now(UTC)
+    merged = ContactReplaced(id=identity("merged"), tenant=TENANT, at=at, former=lead, lead=survivor)
+    await doors.bus.publish([to_record(merged, source="test")])
+    async with asyncio.timeout(PATIENCE_S):
+        while survivor not in await doors.known_as():
+            await asyncio.sleep(0)
+        forgotten = ContactReplaced(id=identity("forgotten"), tenant=TENANT, at=at, former=survivor)
+        await doors.bus.publish([to_record(forgotten, source="test")])
+        while await doors.rows():
+            await asyncio.sleep(0)

@@ -59,3 +59,40 @@ def standard_key(secret: str) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except binascii.Error as error:
         raise ValueError("must be whsec_ and base64") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A write key, as Segment's libraries send it, or the signature of Segment's webhook destination."""
+
+    keys: Sequence[Key]
+
+    def admit(self, knock: Knock) -> str:
+        """The account whose key was used. Raises Refused (`bad_signature`).
+
+        A signature must be over the whole body: the one that Segment makes over the first of several
+        calls says nothing of the others.
+        """
+        signature, key = knock.headers.get("x-signature", "").lower(), _basic(knock.headers.get("authorization", ""))
+        for known in self.keys:
+            if signature and same(signature, sign_segment(known.value, knock.body)):
+                return known.tenant
+            if key and same(key, known.value):
+                return known.tenant
+        raise Refused("bad_signature", "neither a write key (Basic authentication) nor an X-Signature lets this in")
+
+
+def sign_segment(secret: str, body: bytes) -> str:
+    """Hex of HMAC-SHA1 over the body."""
+    return hmac.digest(secret.encode(), body, "sha1").hex()
+
+
+def _basic(header: str) -> str:
+    """The user name in a header of Basic authentication, where Segment has the write key; "" when there is none."""
+    scheme, _, said = header.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(said).decode("utf-8", "replace").partition(":")[0]
+    except binascii.Error:
+        return ""

@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from services.ingest.domain.admission import Knock
-from services.ingest.domain.keys import Key, Standard, sign_standard
+from services.ingest.domain.keys import Key, Segment, Standard, sign_segment, sign_standard
 from shared.errors import Refused
 
 NOW_S = 1_795_521_600
@@ -71,3 +71,48 @@ def test_what_was_signed_long_ago_or_is_from_the_future_is_stale(late_s: int) ->
 def test_without_a_secret_nobody_is_let_in() -> None:
     with pytest.raises(Refused):
         Standard(keys=[]).admit(knock(), now_s=NOW_S)
+
+
+SEGMENT = Segment(keys=[Key(tenant="hubspot:1", value="other"), Key(tenant="hubspot:62515", value="wk-ä")])
+
+
+def basic(said: str) -> str:
+    return "Basic " + base64.b64encode(said.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": basic("wk-ä:")},
+        {"authorization": basic("wk-ä")},
+        {"x_signature": sign_segment("wk-ä", BODY)},
+        {"x_signature": sign_segment("wk-ä", BODY).upper()},
+    ],
+    ids=str,
+)
+def test_a_write_key_or_a_signature_speaks_for_its_account(headers: dict[str, str]) -> None:
+    assert SEGMENT.admit(knock(**headers)) == "hubspot:62515"
+
+
+def test_the_signature_is_the_one_of_segment_s_documentation() -> None:
+    """HMAC-SHA1 in hex; RFC 2202's second case."""
+    assert sign_segment("Jefe", b"what do ya want for nothing?") == "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": basic("wk:")},
+        {"authorization": basic(":")},
+        {"authorization": "Basic !"},
+        {"authorization": "Bearer wk-ä"},
+        {"x_signature": sign_segment("wk-ä", BODY + b" ")},
+        {"x_signature": sign_segment("", BODY)},
+    ],
+    ids=str,
+)
+def test_without_the_right_key_segment_is_not_let_in(headers: dict[str, str]) -> None:
+    with pytest.raises(Refused) as refused:
+        SEGMENT.admit(knock(**headers))
+    assert refused.value.code == "bad_signature"
