@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from services.ingest.domain import door, forms, segment
+from services.ingest.domain import door, forms, segment, workflow
 from services.ingest.domain.heard import Normalised
 from shared import events
 from shared.bus import Bus, NewRecord
@@ -128,6 +128,7 @@ def _through_the_door(letter: DeadLetter, now: datetime) -> list[NewRecord]:
 
 DOORS: Final[Mapping[str, Callable[[DeadLetter, datetime], Normalised]]] = {
     door.SOURCE: lambda letter, now: door.normalise(b"[" + letter.original + b"]", received_at=now),
+    workflow.SOURCE: lambda letter, _: workflow.normalise(letter.original, wanted=None, received_at=letter.at),
     segment.SOURCE: lambda letter, _: segment.normalise(letter.original, tenant=letter.tenant, received_at=letter.at),
     forms.SOURCE: lambda letter, _: forms.normalise(letter.original, tenant=letter.tenant, received_at=letter.at),
 }

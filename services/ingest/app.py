@@ -81,7 +81,7 @@ def _doors(
     parts: Parts, settings: IngestSettings, spool: Spool | None, metrics: IngestMetrics
 ) -> Mapping[str, WebhookDoor]:
     crowd, found = Crowd(), {}
-    for source in sources(settings):
+    for source in sources(settings, properties=_contact_properties(parts)):
         metrics.expect(source.name)
         found[source.path] = WebhookDoor(
             source,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.ingest.domain import door, forms, segment
+from services.ingest.domain import door, forms, segment, workflow
 from services.ingest.domain.admission import Door, Knock, Secret
 from services.ingest.domain.heard import Normalised
 from services.ingest.domain.keys import Key, Segment, Standard
 from services.ingest.settings import IngestSettings
+from shared.crm.hubspot import Signature
 
 HUBSPOT: Final = "/webhooks/hubspot"
+WORKFLOW: Final = "/webhooks/hubspot/workflow"
 FORMS: Final = "/webhooks/forms"
 SEGMENT: Final = "/webhooks/segment"
+OF_WORKFLOWS: Final = (Signature.V3, Signature.V2)  # HubSpot signs what workflows post by v2, whatever the app uses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +34,19 @@ class Source:
     read: Callable[[Knock, datetime], Normalised]
 
 
-def sources(settings: IngestSettings) -> tuple[Source, ...]:
-    """Every door with what the settings say of it."""
+def sources(settings: IngestSettings, *, properties: workflow.Wanted) -> tuple[Source, ...]:
+    """Every door with what the settings say of it. `properties`: by tenant, those of a contact that count there."""
     hubspot = Door(
         secrets=[Secret(portal=portal, value=value) for portal, value in settings.secrets],
         signatures=settings.signatures,
         public_url=settings.public_url,
         trust_proxy=settings.trust_proxy,
     )
+    workflows = dataclasses.replace(hubspot, signatures=OF_WORKFLOWS)
     programs = Standard(keys=_keys(settings.program_secrets))
     return (
         Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),
+        Source(name="workflow", path=WORKFLOW, read=_by_workflow(workflows, properties)),
         Source(name="forms", path=FORMS, read=_by_program(programs, forms.normalise)),
         Source(name="segment", path=SEGMENT, read=_by_segment(Segment(keys=_keys(settings.segment_keys)))),
     )
@@ -52,6 +58,16 @@ def by_hubspot(hubspot: Door) -> Callable[[Knock, datetime], Normalised]:
     def read(knock: Knock, now: datetime) -> Normalised:
         secret = hubspot.admit(knock, now_ms=_ms(now))
         found = door.normalise(knock.body, received_at=now)
+        hubspot.check_portals(secret, found.portals)
+        return found
+
+    return read
+
+
+def _by_workflow(hubspot: Door, properties: workflow.Wanted) -> Callable[[Knock, datetime], Normalised]:
+    def read(knock: Knock, now: datetime) -> Normalised:
+        secret = hubspot.admit(knock, now_ms=_ms(now))
+        found = workflow.normalise(knock.body, wanted=properties, received_at=now)
         hubspot.check_portals(secret, found.portals)
         return found
 

@@ -31,7 +31,16 @@ from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Ledger
 from shared.crm.simulator.world import FORM, Ids, World
 from shared.database import make_engine, migrate
-from shared.events import ContactReplaced, FormSubmitted, Message, PageVisited, RecordType, Topic, identity
+from shared.events import (
+    ContactChanged,
+    ContactReplaced,
+    FormSubmitted,
+    Message,
+    PageVisited,
+    RecordType,
+    Topic,
+    identity,
+)
 from shared.metrics import CommonMetrics
 from shared.web import Parts, Tokens, create_app
 from shared.work import to_record
@@ -42,7 +51,8 @@ PAGE = (REPO / "services" / "ingest" / "README.md").read_text()
 AGREEMENT = load(Path(__file__).parents[2] / "deploy" / "agreement.yaml")
 PORTAL, TENANT = 62515, "hubspot:62515"
 PROGRAM_SECRET = "whsec_" + base64.b64encode(b"a key of thirty bytes or so ...").decode()
-SEGMENT_KEY = "a write key"
+SECRET, SEGMENT_KEY = "door-secret", "a write key"
+SECRETS = {"PROGRAM_SECRET": PROGRAM_SECRET, "SEGMENT_KEY": SEGMENT_KEY, "SECRET": SECRET}
 PATIENCE_S = 30.0
 
 
@@ -104,7 +114,12 @@ class Doors:
         shell = await asyncio.create_subprocess_exec(
             *("bash", "-e", "-c", block),
             stdout=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "PROGRAM_SECRET": PROGRAM_SECRET, "SEGMENT_KEY": SEGMENT_KEY},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PROGRAM_SECRET": PROGRAM_SECRET,
+                "SEGMENT_KEY": SEGMENT_KEY,
+                "SECRET": SECRET,
+            },
         )
         said, _ = await asyncio.wait_for(shell.communicate(), PATIENCE_S)
         assert shell.returncode == 0
@@ -135,7 +150,7 @@ async def doors(engine: Engine, bus: Bus, tmp_path: Path, new_database: Callable
     async with served(api, lifespan="off") as crm:
         parts = Parts(
             environ={
-                "LEADPACT_HUBSPOT_SECRETS": "door-secret",
+                "LEADPACT_HUBSPOT_SECRETS": SECRET,
                 "LEADPACT_PROGRAM_SECRETS": f"{PORTAL}={PROGRAM_SECRET}",
                 "LEADPACT_SEGMENT_KEYS": f"{PORTAL}={SEGMENT_KEY}",
                 "LEADPACT_HUBSPOT_API": f"http://{crm}",
@@ -153,6 +168,13 @@ async def doors(engine: Engine, bus: Bus, tmp_path: Path, new_database: Callable
         async with served(create_app([build(parts)], parts), lifespan="on") as door:
             yield Doors(door, bus, world, registry, database, shifted)
     await database.dispose()
+
+
+async def test_the_contact_of_the_page_is_told_with_the_times_of_its_properties(doors: Doors) -> None:
+    assert await doors.pasted("/webhooks/hubspot/workflow") == '{"accepted":1,"rejected":0}'
+    (changed,) = await doors.until(ContactChanged)
+    assert (changed.lead, [(v.name, v.value) for v in changed.values]) == (f"{TENANT}:901", [("jobtitle", "VP Sales")])
+    assert doors.metric('leadpact_webhook_events_total{outcome="accepted",source="workflow"}') == 1
 
 
 async def test_the_form_of_the_page_is_told_of_the_contact_with_its_email(doors: Doors) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.commands import letters
-from services.ingest.domain import door
+from services.ingest.domain import door, forms, segment, workflow
 from shared import events
 from shared.errors import Refused
 from shared.events import ContactChanged, DeadLetter, Topic, identity
@@ -101,3 +101,29 @@ def test_a_list_does_not_show_the_original_and_show_does() -> None:
     assert "ada@example.test" not in json.dumps(letters.described(dead)) + letters.line(dead)
     assert letters.shown(dead)["original"] == '{"email":"ada@example.test"}'
     assert letters.shown(letter(original=b"\xff"))["original_base64"] == "/w=="
+
+
+@pytest.mark.parametrize(
+    ("source", "original", "makes"),
+    [
+        (
+            forms.SOURCE,
+            {"conversionId": "c", "submittedAt": 1_772_000_000_000, "formName": "f",
+             "values": [{"name": "email", "value": "a@x.example"}]},
+            2,
+        ),
+        (
+            segment.SOURCE,
+            {"sentAt": "2026-03-02T09:00:00Z",
+             "batch": [{"type": "page", "anonymousId": "a", "properties": {"url": "https://x.example/"}}]},
+            1,
+        ),
+        (workflow.SOURCE, {"vid": 7, "portal-id": 1, "properties": {"jobtitle": {"value": "CEO"}}}, 1),
+    ],
+    ids=["forms", "segment", "workflow"],
+)  # fmt: skip
+def test_what_came_by_another_door_goes_through_that_door_again(source: str, original: Any, makes: int) -> None:
+    """As after an update that understands what the one before did not."""
+    records = letters.again(letter(service="ingest", source=source, original=json.dumps(original).encode()), now=NOW)
+    assert len(records) == makes
+    assert all(record.key.startswith("hubspot:1:") for record in records)
