@@ -44,7 +44,7 @@ STATUS_OF: Final = {
 
 # The headers by which a sender tells who they are, and what they sent.
 TOLD_BY: Final = (b"x-", b"webhook-")
-TOLD_IN: Final = frozenset({b"host", b"authorization"})
+TOLD_IN: Final = frozenset({b"host", b"authorization", b"sec-purpose", b"purpose"})
 
 _encoder: Final = msgspec.json.Encoder()
 

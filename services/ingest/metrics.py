@@ -20,7 +20,8 @@ class IngestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter(
             "leadpact_webhook_events",
-            "Events of acknowledged webhooks; outcome: accepted, ignored (no use to us), test, rejected (dead letter).",
+            "Events of acknowledged webhooks; outcome: accepted, ignored (no use to us), test, rejected (dead letter),"
+            " bot, noise (our own visits, pages fetched ahead, floods).",
             ["source", "outcome"],
             registry=registry,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from services.ingest.domain.keys import standard_key
+from services.ingest.noise import Ours
 from shared.crm.hubspot import Signature
 from shared.errors import WrongSetting
 from shared.settings import Settings, boolean, integer, public_url, setting, url, words
@@ -80,6 +81,12 @@ class IngestSettings(Settings):
         doc="let Segment's calls in: portal=write key, or the shared secret of a webhook destination, parted by commas;"
         " empty: nobody",
         secret=True,
+    )
+    visits_ignored: Ours = setting(
+        "LEADPACT_VISITS_IGNORED",
+        lambda text: Ours.parse(words(text)),
+        default=Ours(),
+        doc="networks and hosts whose visits are our own, as 203.0.113.0/24, staging.example.com",
     )
     visitor_days: int = setting(
         "LEADPACT_VISITOR_DAYS",

@@ -10,8 +10,9 @@ from typing import Final
 
 from services.ingest.domain import door, forms, segment, workflow
 from services.ingest.domain.admission import Door, Knock, Secret
-from services.ingest.domain.heard import Normalised
+from services.ingest.domain.heard import NOISE, Normalised
 from services.ingest.domain.keys import Key, Segment, Standard
+from services.ingest.noise import Noise, fetched_ahead
 from services.ingest.settings import IngestSettings
 from shared.crm.hubspot import Signature
 
@@ -43,12 +44,13 @@ def sources(settings: IngestSettings, *, properties: workflow.Wanted) -> tuple[S
         trust_proxy=settings.trust_proxy,
     )
     workflows = dataclasses.replace(hubspot, signatures=OF_WORKFLOWS)
+    visits = Segment(keys=_keys(settings.segment_keys))
     programs = Standard(keys=_keys(settings.program_secrets))
     return (
         Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),
         Source(name="workflow", path=WORKFLOW, read=_by_workflow(workflows, properties)),
         Source(name="forms", path=FORMS, read=_by_program(programs, forms.normalise)),
-        Source(name="segment", path=SEGMENT, read=_by_segment(Segment(keys=_keys(settings.segment_keys)))),
+        Source(name="segment", path=SEGMENT, read=_by_segment(visits, Noise(settings.visits_ignored))),
     )
 
 
@@ -82,11 +84,16 @@ def _by_program(programs: Standard, normalise: Callable[..., Normalised]) -> Cal
     return read
 
 
-def _by_segment(callers: Segment) -> Callable[[Knock, datetime], Normalised]:
+def _by_segment(callers: Segment, noise: Noise) -> Callable[[Knock, datetime], Normalised]:
     def read(knock: Knock, now: datetime) -> Normalised:
-        return segment.normalise(knock.body, tenant=callers.admit(knock), received_at=now)
+        judge = _all_noise if fetched_ahead(knock.headers) else noise
+        return segment.normalise(knock.body, tenant=callers.admit(knock), received_at=now, noise=judge)
 
     return read
+
+
+def _all_noise(*, user_agent: str, ip: str, url: str, visitor: str, at: datetime) -> str:
+    return NOISE
 
 
 def _keys(settings: Iterable[tuple[int, str]]) -> list[Key]:

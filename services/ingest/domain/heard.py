@@ -21,12 +21,16 @@ MAX_EVENTS: Final = 1_000  # of one body
 _raw: Final = msgspec.json.Decoder(msgspec.Raw)
 
 ACCEPTED, IGNORED, TEST, REJECTED = "accepted", "ignored", "test", "rejected"
-OUTCOMES: Final = (ACCEPTED, IGNORED, TEST, REJECTED)
+BOT, NOISE = "bot", "noise"
+OUTCOMES: Final = (ACCEPTED, IGNORED, TEST, REJECTED, BOT, NOISE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalised:
-    """A body in our words. `outcomes` counts its events: accepted, ignored (of no use to us), test, rejected."""
+    """A body in our words. `outcomes` counts its events: accepted, rejected, and those that mean nothing.
+
+    That is: ignored (of no use to us), test, bot, noise.
+    """
 
     messages: list[Message] = field(default_factory=list)
     portals: set[int] = field(default_factory=set)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -28,7 +28,7 @@ from services.ingest.domain.heard import (
     fault_of,
 )
 from shared.errors import Refused
-from shared.events import Message, identity
+from shared.events import Message, VisitorMessage, identity
 
 SOURCE: Final = "webhooks/segment"
 MAX_ID: Final = 500
@@ -47,9 +47,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Where a call comes from, as far as Leadpact asks."""
+    """Where a call comes from, as far as Leadpact asks. PERSONAL: ip."""
 
     page: Page | None = None
+    user_agent: str | None = None
+    ip: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -74,6 +76,17 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sent_at: str | None = None
 
 
+class Noise(Protocol):
+    """Says of a visit what makes it noise: an outcome, "" when nothing does."""
+
+    def __call__(self, *, user_agent: str, ip: str, url: str, visitor: str, at: datetime) -> str: ...
+
+
+def nothing_is_noise(*, user_agent: str, ip: str, url: str, visitor: str, at: datetime) -> str:
+    """For calls that were let in before."""
+    return ""
+
+
 _batch: Final = msgspec.json.Decoder(_Batch)
 _piece: Final = msgspec.json.Decoder(Call)
 
@@ -88,8 +101,8 @@ class _Came:
     received_at: datetime
 
 
-def normalise(body: bytes, *, tenant: str, received_at: datetime) -> Normalised:
-    """The messages in a body; each bad call is a dead letter.
+def normalise(body: bytes, *, tenant: str, received_at: datetime, noise: Noise = nothing_is_noise) -> Normalised:
+    """The messages in a body without what is noise; each bad call is a dead letter.
 
     Raises Refused: `malformed`, `too_many`, `event_too_large`.
     """
@@ -97,17 +110,33 @@ def normalise(body: bytes, *, tenant: str, received_at: datetime) -> Normalised:
     originals, sent_at = _calls(body)
     for original in originals:
         came = _Came(tenant=tenant, original=original, batch_sent_at=sent_at, received_at=received_at)
-        try:
-            messages, fault = _messages_of(_piece.decode(original), came), ""
-        except Refused as error:
-            messages, fault = [], error.message
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            messages, fault = [], fault_of(error)
-        if fault:
-            messages = [dead(SOURCE, _alone(came), fault, received_at=received_at, tenant=tenant)]
+        messages, outcome = _heard(came, noise)
         found.messages.extend(messages)
-        found.outcomes[REJECTED if fault else ACCEPTED if messages else IGNORED] += 1
+        found.outcomes[outcome] += 1
     return found
+
+
+def _heard(came: _Came, noise: Noise) -> tuple[Sequence[Message], str]:
+    """What a call says, and what became of it."""
+    try:
+        call = _piece.decode(came.original)
+        messages = _messages_of(call, came)
+    except Refused as error:
+        fault = error.message
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        fault = fault_of(error)
+    else:
+        if not messages:
+            return (), IGNORED
+        outcome = _noise(call, messages[0], noise)
+        return (() if outcome else messages), outcome or ACCEPTED
+    return (dead(SOURCE, _alone(came), fault, received_at=came.received_at, tenant=came.tenant),), REJECTED
+
+
+def _noise(call: Call, first: VisitorMessage, noise: Noise) -> str:
+    context = call.context or Context()
+    agent, ip = context.user_agent or "", context.ip or ""
+    return noise(user_agent=agent, ip=ip, url=_url(call), visitor=first.visitor, at=first.at)
 
 
 def _calls(body: bytes) -> tuple[list[bytes], str | None]:
@@ -132,7 +161,7 @@ def _alone(came: _Came) -> bytes:
     return b'{"sentAt":%b,"batch":[%b]}' % (msgspec.json.encode(came.batch_sent_at), came.original)
 
 
-def _messages_of(call: Call, came: _Came) -> list[Message]:
+def _messages_of(call: Call, came: _Came) -> list[VisitorMessage]:
     """Raises Refused (`bad_event`)."""
     if call.type not in ("identify", "page", "track"):
         return []
@@ -145,15 +174,15 @@ def _messages_of(call: Call, came: _Came) -> list[Message]:
     return _seen(call, came.tenant, at, cause)
 
 
-def _identified(call: Call, tenant: str, at: datetime, cause: str) -> list[Message]:
+def _identified(call: Call, tenant: str, at: datetime, cause: str) -> list[VisitorMessage]:
     """Each key that they say of themselves is known as the next."""
     email = visitors.email_of((call.traits or {}).get("email")) or visitors.email_of(_user_id(call))
     keys = [*_keys(call, tenant), *([visitors.by_email(tenant, email)] if email else [])]
-    links: list[Message] = [visitors.is_(key, at, cause, known_as=known_as) for key, known_as in pairwise(keys)]
+    links: list[VisitorMessage] = [visitors.is_(key, at, cause, known_as=known_as) for key, known_as in pairwise(keys)]
     return [*links, visitors.is_(keys[-1], at, cause, email=email)] if email else links
 
 
-def _seen(call: Call, tenant: str, at: datetime, cause: str) -> list[Message]:
+def _seen(call: Call, tenant: str, at: datetime, cause: str) -> list[VisitorMessage]:
     form = _form(call)[:MAX_FORM] if call.type == "track" else ""
     url = _url(call)[: visitors.MAX_URL]
     if not (form if call.type == "track" else url):

@@ -36,6 +36,7 @@ def test_the_strongest_signature_comes_first() -> None:
         ("LEADPACT_PROGRAM_SECRETS", "62515=whsec_no base64!"),
         ("LEADPACT_PROGRAM_SECRETS", "62515=whsec_c2hvcnQ"),
         ("LEADPACT_VISITOR_DAYS", "0"),
+        ("LEADPACT_VISITS_IGNORED", "203.0.113.0/99"),
         ("LEADPACT_PUBLIC_URL", "leads.example.com"),
     ],
 )
