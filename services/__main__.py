@@ -424,7 +424,9 @@ def evaluate(
 @events.command("export", epilog="Example: leadpact events export crm.events --out events.jsonl.gz")
 def export(
     context: typer.Context,
-    topic: Annotated[str, typer.Argument(help="crm.events, crm.lookups, lead.scores, lead.handoffs or dead.letters.")],
+    topic: Annotated[
+        str, typer.Argument(help="crm.events, crm.lookups, crm.imports, lead.scores, lead.handoffs or dead.letters.")
+    ],
     out: Annotated[str, typer.Option(help="A file, packed when its name ends in .gz; -: standard output.")] = "-",
     since: Annotated[str, typer.Option(help="Only what happened from then on: a date or time, or 30d ago.")] = "",
     until: Annotated[str, typer.Option(help="Only what happened before: the same.")] = "",

@@ -25,6 +25,7 @@ class Topic(StrEnum):
 
     CRM_EVENTS = "crm.events"
     CRM_LOOKUPS = "crm.lookups"
+    CRM_IMPORTS = "crm.imports"
     LEAD_SCORES = "lead.scores"
     LEAD_HANDOFFS = "lead.handoffs"
     DEAD_LETTERS = "dead.letters"
@@ -268,6 +269,19 @@ class ContactReplaced(Message, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         return self.former
+
+
+# --- crm.imports: the same for what imports bring, so that nobody waits behind it. Written and read by ingest. ---
+
+
+class ContactImported(Message, frozen=True, kw_only=True):
+    """An import made a contact or set some of its properties: it has to be looked up in the CRM."""
+
+    contact: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}:{RecordType.CONTACT}:{self.contact}"
 
 
 # --- lead.scores: what a lead is worth. Written by scoring. ---
@@ -582,6 +596,7 @@ CRM_MESSAGES: Final[tuple[type[Message], ...]] = (
     ContactErased,
 )
 LOOKUP_MESSAGES: Final[tuple[type[Message], ...]] = (RecordTouched, VisitorSeen, VisitorIdentified, ContactReplaced)
+IMPORT_MESSAGES: Final[tuple[type[Message], ...]] = (ContactImported,)
 SCORE_MESSAGES: Final[tuple[type[Message], ...]] = (LeadScored,)
 HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadHandedOff,
@@ -619,6 +634,7 @@ DEAD_MESSAGES: Final[tuple[type[Message], ...]] = (DeadLetter,)
 MESSAGES: Final[dict[Topic, tuple[type[Message], ...]]] = {
     Topic.CRM_EVENTS: CRM_MESSAGES,
     Topic.CRM_LOOKUPS: LOOKUP_MESSAGES,
+    Topic.CRM_IMPORTS: IMPORT_MESSAGES,
     Topic.LEAD_SCORES: SCORE_MESSAGES,
     Topic.LEAD_HANDOFFS: HANDOFF_MESSAGES,
     Topic.DEAD_LETTERS: DEAD_MESSAGES,

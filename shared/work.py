@@ -112,7 +112,8 @@ class Worker(Generic[S]):
     `load` returns the states of those keys that exist, and locks their rows (in the order of the
     keys) until the transaction ends. `prepare` may do slow or outside reads before it starts, and
     does them again when a batch has to be tried again. `keys` names what a message is about, the
-    key whose state is decided on first.
+    key whose state is decided on first. `part` names a further loop of the same service, which reads
+    topics of its own and so waits for no other; outbox and inbox are the service's.
     """
 
     service: str
@@ -123,7 +124,13 @@ class Worker(Generic[S]):
     load: Callable[[AsyncConnection, Sequence[str]], Awaitable[Mapping[str, S]]]
     save: Callable[[AsyncConnection, Changes[S]], Awaitable[None]]
     prepare: Callable[[Sequence[Message]], Awaitable[Any]] | None = None
+    part: str = ""
     keys: Callable[[Message], Sequence[str]] = lambda message: (message.key,)
+
+    @property
+    def group(self) -> str:
+        """Who reads the topics together."""
+        return ".".join(filter(None, ("leadpact", self.service, self.part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,7 @@ class Work(Generic[S]):
     async def consume(self) -> None:
         """Read, decide, commit, for ever. Raises Later when something is away, to be called again."""
         topics = [str(topic) for topic in self.worker.topics]
-        async with self._bus.consumer(f"leadpact.{self.worker.service}", topics) as consumer:
+        async with self._bus.consumer(self.worker.group, topics) as consumer:
             watch = asyncio.create_task(self._watch(consumer))
             try:
                 while True:
@@ -645,7 +652,9 @@ class _Turn(Generic[S]):
         return {key: state for key, state in self.states.items() if state is not self.before.get(key)}
 
     def messages(self) -> list[Message]:
-        return [message for _, decision in self.decisions for message in decision.messages]
+        """Each fact once, however many decisions tell it."""
+        told = {message.id: message for _, decision in self.decisions for message in decision.messages}
+        return list(told.values())
 
 
 _is_canonical: Final = re.compile(r"[0-9a-f]{32}\Z").match

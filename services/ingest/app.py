@@ -11,13 +11,13 @@ from services.ingest.metrics import IngestMetrics
 from services.ingest.settings import IngestSettings
 from services.ingest.sources import sources
 from services.ingest.spool import Spool
-from services.ingest.worker import Lookups, State, worker
+from services.ingest.worker import Lookups, State, workers
 from shared.crm.hubspot import HubSpot
 from shared.errors import Refused
 from shared.log import Log
 from shared.settings import CommonSettings
 from shared.web import Parts, Service
-from shared.work import Work
+from shared.work import Work, Worker
 
 log = Log("leadpact.ingest")
 
@@ -27,13 +27,14 @@ def build(parts: Parts) -> Service:
     settings = IngestSettings.read(parts.environ)
     metrics = IngestMetrics(parts.registry)
     spool = _spool(parts, settings, metrics)
-    crms = {portal: HubSpot(settings.api, token, rate=settings.rate) for portal, token in settings.tokens}
-    if not crms:
-        log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
+    half = settings.rate // 2
+    crms, in_time = _crms(settings, settings.rate - half), _crms(settings, half)
     keep = timedelta(days=settings.visitor_days)
-    work = _work(parts, Lookups(_crm_of(crms), contact_properties=_contact_properties(parts), metrics=metrics), keep)
+    lookups = [_lookups(parts, one, metrics) for one in (crms, in_time)]
+    work, imports = (_work(parts, one) for one in workers(*lookups, keep=keep))
     tasks: dict[str, Callable[[], Awaitable[None]]] = {
         **work.tasks(),
+        "imports": imports.consume,
         "ask": Asking(work, keep=keep, metrics=metrics).run,
     }
     if spool is not None:
@@ -46,7 +47,7 @@ def build(parts: Parts) -> Service:
     async def close() -> None:
         if spool is not None:
             await spool.close()
-        for crm in crms.values():
+        for crm in (*crms.values(), *in_time.values()):
             await crm.close()
 
     return Service(
@@ -59,9 +60,19 @@ def build(parts: Parts) -> Service:
     )
 
 
-def _work(parts: Parts, lookups: Lookups, keep: timedelta) -> Work[State]:
+def _crms(settings: IngestSettings, rate: int) -> dict[int | None, HubSpot]:
+    if not settings.tokens:
+        log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
+    return {portal: HubSpot(settings.api, token, rate=rate) for portal, token in settings.tokens}
+
+
+def _lookups(parts: Parts, crms: Mapping[int | None, HubSpot], metrics: IngestMetrics) -> Lookups:
+    return Lookups(_crm_of(crms), contact_properties=_contact_properties(parts), metrics=metrics)
+
+
+def _work(parts: Parts, worker: Worker[State]) -> Work[State]:
     return Work(
-        worker(lookups, keep=keep),
+        worker,
         engine=parts.engine,
         bus=parts.bus,
         clock=parts.clock,

@@ -21,7 +21,7 @@ class IngestMetrics:
         self.events = Counter(
             "leadpact_webhook_events",
             "Events of acknowledged webhooks; outcome: accepted, ignored (no use to us), test, rejected (dead letter),"
-            " bot, noise (our own visits, pages fetched ahead, floods).",
+            " bot, noise (our own visits, pages fetched ahead, floods), own (what Leadpact wrote to the CRM itself).",
             ["source", "outcome"],
             registry=registry,
         )

@@ -122,11 +122,17 @@ class IngestSettings(Settings):
         " with several portals portal=token for each, parted by commas",
         secret=True,
     )
+    own_apps: tuple[str, ...] = setting(
+        "LEADPACT_HUBSPOT_APPS",
+        words,
+        default=(),
+        doc="ids of further HubSpot apps that write for Leadpact, parted by commas: what they set is not news",
+    )
     rate: int = setting(
         "LEADPACT_HUBSPOT_RATE",
-        integer(1, 10_000),
+        integer(2, 10_000),
         default=100,
-        doc="requests to the CRM's API in ten seconds at most",
+        doc="requests to the CRM's API in ten seconds at most; imports get half of them",
     )
 
     def __post_init__(self) -> None:

@@ -46,20 +46,21 @@ def sources(settings: IngestSettings, *, properties: workflow.Wanted) -> tuple[S
     workflows = dataclasses.replace(hubspot, signatures=OF_WORKFLOWS)
     visits = Segment(keys=_keys(settings.segment_keys))
     programs = Standard(keys=_keys(settings.program_secrets))
+    rules = door.Rules(own_apps=frozenset(settings.own_apps), looked_up=_looked_up(settings))
     return (
-        Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot)),
+        Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot, rules)),
         Source(name="workflow", path=WORKFLOW, read=_by_workflow(workflows, properties)),
         Source(name="forms", path=FORMS, read=_by_program(programs, forms.normalise)),
         Source(name="segment", path=SEGMENT, read=_by_segment(visits, Noise(settings.visits_ignored))),
     )
 
 
-def by_hubspot(hubspot: Door) -> Callable[[Knock, datetime], Normalised]:
+def by_hubspot(hubspot: Door, rules: door.Rules) -> Callable[[Knock, datetime], Normalised]:
     """Subscription events, signed by HubSpot."""
 
     def read(knock: Knock, now: datetime) -> Normalised:
         secret = hubspot.admit(knock, now_ms=_ms(now))
-        found = door.normalise(knock.body, received_at=now)
+        found = door.normalise(knock.body, received_at=now, rules=rules)
         hubspot.check_portals(secret, found.portals)
         return found
 
@@ -94,6 +95,12 @@ def _by_segment(callers: Segment, noise: Noise) -> Callable[[Knock, datetime], N
 
 def _all_noise(*, user_agent: str, ip: str, url: str, visitor: str, at: datetime) -> str:
     return NOISE
+
+
+def _looked_up(settings: IngestSettings) -> Callable[[int], bool]:
+    """Whether there is a token for a portal."""
+    portals = {portal for portal, _ in settings.tokens}
+    return lambda portal: None in portals or portal in portals
 
 
 def _keys(settings: Iterable[tuple[int, str]]) -> list[Key]:

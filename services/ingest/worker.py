@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from shared import events
 from shared.crm.hubspot import MISSING_SCOPE, HubSpot
 from shared.errors import Later, Refused
 from shared.events import (
+    ContactImported,
     ContactReplaced,
     Message,
     RecordTouched,
@@ -67,6 +68,8 @@ class Lookups:
         for message in messages:
             if isinstance(message, RecordTouched):
                 records[message.tenant, message.record][message.record_id] = message.key
+            elif isinstance(message, ContactImported):
+                records[message.tenant, RecordType.CONTACT][message.contact] = message.key
             elif isinstance(message, VisitorIdentified) and message.email:
                 emails[message.tenant][message.email] = message.key
         by_id = [
@@ -156,7 +159,7 @@ class Replacing(Decision[State]):
     lead: str
 
 
-def _touched(_: State, message: RecordTouched, facts: Facts[State]) -> Decision[State]:
+def _touched(_: State, message: RecordTouched | ContactImported, facts: Facts[State]) -> Decision[State]:
     found: Found = facts.found or Found()
     said = found.records.get(message.key, ())
     if isinstance(said, Refused):
@@ -193,8 +196,14 @@ def _new(key: str) -> State:
     return Visitor(key=key) if visitors.is_visitor(key) else None
 
 
+def workers(lookups: Lookups, in_time: Lookups, *, keep: timedelta) -> tuple[Worker[State], Worker[State]]:
+    """ingest's two parts in the one loop: what somebody waits for, and what imports bring, by `in_time`."""
+    now = replace(worker(lookups, keep=keep), topics=(Topic.CRM_LOOKUPS,))
+    return now, replace(worker(in_time, keep=keep), topics=(Topic.CRM_IMPORTS,), part="imports")
+
+
 def worker(lookups: Lookups, *, keep: timedelta) -> Worker[State]:
-    """ingest's part in the one loop. `keep`: for so long a visitor of whom nothing is heard is remembered."""
+    """What ingest does. `keep`: for so long a visitor of whom nothing is heard is remembered."""
 
     async def save(conn: AsyncConnection, changes: Changes[State]) -> None:
         await store.save(conn, changes.states, keep=keep)
@@ -206,7 +215,7 @@ def worker(lookups: Lookups, *, keep: timedelta) -> Worker[State]:
 
     return Worker(
         service="ingest",
-        topics=(Topic.CRM_LOOKUPS,),
+        topics=(Topic.CRM_LOOKUPS, Topic.CRM_IMPORTS),
         handlers=HANDLERS,
         ignored=IGNORED,
         new=_new,
@@ -218,6 +227,7 @@ def worker(lookups: Lookups, *, keep: timedelta) -> Worker[State]:
 
 HANDLERS: Final[Mapping[type[Message], Handler[State]]] = {
     events.RecordTouched: _touched,
+    events.ContactImported: _touched,
     events.VisitorSeen: _seen,
     events.VisitorIdentified: _identified,
     events.ContactReplaced: _replaced,

@@ -14,7 +14,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -88,7 +88,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     portal_id: int
     occurred_at: int
-    app_id: Any = None  # these three only tell what we wrote ourselves: whatever they are, the event is good
+    app_id: Any = None  # these three only tell who made the change: whatever they are, the event is good
     change_source: Any = None
     source_id: Any = None  # of an INTEGRATION the app that made the change
     subscription_type: str = ""
@@ -108,10 +108,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     association_type: str = ""
 
     @property
-    def is_own_write(self) -> bool:
-        """The app that is told made the change itself, through the API."""
-        by_an_app = self.change_source == "INTEGRATION" and self.app_id is not None
-        return by_an_app and str(self.source_id) == str(self.app_id)
+    def is_import(self) -> bool:
+        """An import made the change, as one of many."""
+        return bool(self.change_source == "IMPORT")
+
+    def is_own_write(self, apps: Collection[str] = ()) -> bool:
+        """The app that is told made the change itself, through the API, or another of ours did."""
+        if self.change_source != "INTEGRATION" or self.source_id is None:
+            return False
+        made_by = str(self.source_id)
+        return made_by in apps or (self.app_id is not None and made_by == str(self.app_id))
 
 
 _pieces: Final = msgspec.json.Decoder(list[msgspec.Raw])

@@ -104,7 +104,7 @@ async def at(engine: Engine, bus: Bus, tmp_path: Path, postgres: str) -> AsyncIt
     )
     service = build(parts)
     service.tasks.pop("consume")  # the database has no schema here: this is about the door
-    for name in ("relay", "housekeeping", "ask"):
+    for name in ("relay", "housekeeping", "ask", "imports"):
         service.tasks.pop(name)
     app = create_app([service], parts)
     async with (

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from services.ingest import door as module
 from services.ingest.domain.admission import Door, Secret
+from services.ingest.domain.door import Rules
 from services.ingest.door import Crowd, WebhookDoor
 from services.ingest.metrics import IngestMetrics
 from services.ingest.sources import HUBSPOT, Source, by_hubspot
@@ -64,7 +65,7 @@ class Sender:
 
 
 def source(door: Door) -> Source:
-    return Source(name="hubspot", path=HUBSPOT, read=by_hubspot(door))
+    return Source(name="hubspot", path=HUBSPOT, read=by_hubspot(door, Rules()))
 
 
 @pytest.fixture

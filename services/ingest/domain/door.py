@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,6 +15,7 @@ from services.ingest.domain.heard import (
     IGNORED,
     LATEST_MS,
     MAX_EVENT_BYTES,
+    OWN,
     REJECTED,
     TEST,
     Normalised,
@@ -25,6 +27,7 @@ from shared.errors import Refused
 from shared.events import (
     ContactChanged,
     ContactErased,
+    ContactImported,
     ContactReplaced,
     ContactsMerged,
     FormSubmitted,
@@ -42,11 +45,26 @@ FORM_PROPERTY: Final = "recent_conversion_event_name"
 PAGE_PROPERTY: Final = "hs_analytics_last_url"
 TEST_EVENT_ID, TEST_OBJECT_ID = 100, 123  # what the Test button of HubSpot's console sends
 
+MADE, SET = "creation", "propertyChange"
+
 _whole: Final = msgspec.json.Decoder(list[Event])
 _piece: Final = msgspec.json.Decoder(Event)
 
 
-def normalise(body: bytes, *, received_at: datetime) -> Normalised:
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Whose changes are not told as they come.
+
+    What the app that is told set itself, or one of `own_apps`, is what we wrote: it tells nothing, and must
+    not come back as a person's word. What an import does to contacts of a
+    portal whose records are `looked_up` is looked up when there is time: it comes by the hundred thousand.
+    """
+
+    own_apps: frozenset[str] = frozenset()
+    looked_up: Callable[[int], bool] = lambda _: False
+
+
+def normalise(body: bytes, *, received_at: datetime, rules: Rules = Rules()) -> Normalised:
     """The messages in a body; a bad event among good ones is a dead letter beside their messages.
 
     Raises Refused: `malformed` for a body that is no JSON array, `event_too_large`.
@@ -55,17 +73,17 @@ def normalise(body: bytes, *, received_at: datetime) -> Normalised:
     try:
         events = _whole.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):  # of one event, or of what holds them all
-        return _one_by_one(body, received_at, found)
+        return _one_by_one(body, received_at, found, rules)
     except RecursionError as error:
         raise Refused("malformed", "the body is not JSON") from error
     if len(body) > MAX_EVENT_BYTES or any(_fault(event) for event in events):
-        return _one_by_one(body, received_at, found)
+        return _one_by_one(body, received_at, found, rules)
     for event in events:
-        _take(event, found)
+        _take(event, found, rules)
     return found
 
 
-def _one_by_one(body: bytes, received_at: datetime, found: Normalised) -> Normalised:
+def _one_by_one(body: bytes, received_at: datetime, found: Normalised, rules: Rules) -> Normalised:
     try:
         originals = pieces(body)
     except (ValueError, RecursionError) as error:
@@ -83,21 +101,37 @@ def _one_by_one(body: bytes, received_at: datetime, found: Normalised) -> Normal
             found.messages.append(dead(SOURCE, original, fault, received_at=received_at))
             found.outcomes[REJECTED] += 1
         else:
-            _take(event, found)
+            _take(event, found, rules)
     return found
 
 
-def _take(event: Event, found: Normalised) -> None:
+def _take(event: Event, found: Normalised, rules: Rules) -> None:
     if event.event_id == TEST_EVENT_ID and event.object_id == TEST_OBJECT_ID:
         found.outcomes[TEST] += 1
         return
-    messages = messages_of(event)
-    found.messages.extend(messages)
     found.portals.add(event.portal_id)
+    if event.is_own_write(rules.own_apps) and _subject(event)[1] == SET:
+        found.outcomes[OWN] += 1
+        return
+    late = event.is_import and rules.looked_up(event.portal_id)
+    messages = _imported(event) if late and _is_of_contact(event) else messages_of(event)
+    found.messages.extend(messages)
     found.outcomes[ACCEPTED if messages else IGNORED] += 1
 
 
 # --- one event ---
+
+
+def _is_of_contact(event: Event) -> bool:
+    kind, verb = _subject(event)
+    return kind is RecordType.CONTACT and verb in (MADE, SET)
+
+
+def _imported(event: Event) -> list[Message]:
+    """One fact for all that an import set of a contact at one moment."""
+    fact = identity("ContactImported", event.portal_id, event.object_id, event.occurred_at)
+    tenant, contact = tenant_of(event), str(event.object_id)
+    return [ContactImported(id=fact, tenant=tenant, at=moment(event.occurred_at), contact=contact)]
 
 
 def _subject(event: Event) -> tuple[RecordType | None, str]:
@@ -185,12 +219,7 @@ def _changed(event: Event, what: str, *, created: bool = False) -> ContactChange
 
 
 def _property(event: Event) -> list[Message]:
-    """The property; of two names, also the form or the page that HubSpot tells by it.
-
-    What Leadpact wrote itself tells it nothing, and must not come back as a person's word.
-    """
-    if event.is_own_write:
-        return []
+    """The property; of two names, also the form or the page that HubSpot tells by it."""
     name, said = event.property_name or "", event.property_value
     value = None if said is None else str(said)
     lead, at, tenant = lead_of(event, event.object_id), moment(event.occurred_at), tenant_of(event)

@@ -21,15 +21,15 @@ MAX_EVENTS: Final = 1_000  # of one body
 _raw: Final = msgspec.json.Decoder(msgspec.Raw)
 
 ACCEPTED, IGNORED, TEST, REJECTED = "accepted", "ignored", "test", "rejected"
-BOT, NOISE = "bot", "noise"
-OUTCOMES: Final = (ACCEPTED, IGNORED, TEST, REJECTED, BOT, NOISE)
+BOT, NOISE, OWN = "bot", "noise", "own"
+OUTCOMES: Final = (ACCEPTED, IGNORED, TEST, REJECTED, BOT, NOISE, OWN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalised:
     """A body in our words. `outcomes` counts its events: accepted, rejected, and those that mean nothing.
 
-    That is: ignored (of no use to us), test, bot, noise.
+    That is: ignored (of no use to us), test, bot, noise, own (what we wrote ourselves).
     """
 
     messages: list[Message] = field(default_factory=list)

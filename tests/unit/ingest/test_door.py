@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.ingest.domain.door import normalise
+from services.ingest.domain.door import Rules, normalise
 from services.ingest.domain.heard import MAX_EVENT_BYTES, Normalised
 from shared.errors import Refused
 from shared.events import (
     ContactChanged,
     ContactErased,
+    ContactImported,
     ContactReplaced,
     ContactsMerged,
     DeadLetter,
@@ -192,6 +193,54 @@ def test_what_is_of_no_use_to_us_is_ignored_and_counted(kind: str) -> None:
 def test_the_console_s_test_button_changes_nothing() -> None:
     found = heard(event(eventId=100, objectId=123))
     assert (found.messages, found.outcomes["test"]) == ([], 1)
+
+
+RULES = Rules(own_apps=frozenset({"5001"}), looked_up=lambda portal: portal == 62515)
+
+
+def by_rules(*events: Any) -> Normalised:
+    return normalise(msgspec.json.encode(list(events)), received_at=NOW, rules=RULES)
+
+
+def test_what_our_own_app_set_is_counted_and_is_no_news() -> None:
+    ours = event(changeSource="INTEGRATION", sourceId="5001")
+    found = by_rules(ours)
+    assert (found.messages, found.outcomes["own"], found.accepted, found.portals) == ([], 1, 1, {62515})
+
+
+@pytest.mark.parametrize(
+    "another",
+    [
+        event(changeSource="INTEGRATION", sourceId="4002"),
+        event(changeSource="CRM_UI", sourceId="5001"),
+        event("contact.creation", changeSource="INTEGRATION", sourceId="5001"),
+    ],
+    ids=str,
+)
+def test_what_others_set_or_our_app_made_is_news(another: Any) -> None:
+    assert by_rules(another).messages == said(another) != []
+
+
+def test_what_an_import_does_to_a_contact_is_looked_up_when_there_is_time() -> None:
+    made = event("contact.creation", changeSource="IMPORT")
+    set_ = [event(changeSource="IMPORT", propertyName=name) for name in ("jobtitle", "country")]
+    found = by_rules(made, *set_)
+    assert {type(m) for m in found.messages} == {ContactImported}
+    assert {(m.key, m.id) for m in found.messages} == {("hubspot:62515:contact:901", found.messages[0].id)}
+    assert by_rules(event(changeSource="IMPORT", occurredAt=AT_MS + 1)).messages[0].id != found.messages[0].id
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        event(changeSource="IMPORT", portalId=7),
+        event("contact.privacyDeletion", changeSource="IMPORT"),
+        event("deal.creation", changeSource="IMPORT"),
+    ],
+    ids=["no token", "deletion", "deal"],
+)
+def test_what_cannot_wait_or_cannot_be_looked_up_is_told_as_it_comes(told: Any) -> None:
+    assert by_rules(told).messages == said(told) != []
 
 
 BAD = [

@@ -27,6 +27,7 @@ from shared.events import (
     ActivityLogged,
     Channel,
     ContactChanged,
+    ContactImported,
     DealChanged,
     Direction,
     Message,
@@ -281,6 +282,15 @@ async def test_an_email_that_the_crm_calls_a_bad_request_is_refused_alone() -> N
         asked[1].key: "crm_bad_request",
         asked[2].key: "7",
     }
+
+
+async def test_an_imported_contact_is_looked_up_once_however_many_of_its_properties_were_set(crm: Crm) -> None:
+    contact = crm.contact()
+    many = [ContactImported(id=identity(n), tenant=TENANT, at=NOON, contact=str(contact.id)) for n in range(10)]
+    found = await crm.lookups(many)
+    (message,) = found.records[many[0].key]
+    assert isinstance(message, ContactChanged)
+    assert (message.lead, crm.api.requests) == (f"{TENANT}:{contact.id}", 1)
 
 
 async def test_a_batch_of_hundreds_is_a_few_requests(crm: Crm) -> None:
