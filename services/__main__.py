@@ -516,6 +516,7 @@ def replay(
     from datetime import UTC, datetime
 
     from services.commands import letters as dead
+    from services.ingest.settings import EventsSettings
 
     if not (ids or everything or reason):
         raise typer.BadParameter("name some ids, or say --all or --reason")
@@ -523,7 +524,8 @@ def replay(
     async def go() -> dead.Replayed:
         async with _bus(context.obj) as bus:
             found = await dead.find(bus, dead.Wanted(ids=ids or (), reason=reason))
-            return await dead.replay(bus, found, now=datetime.now(UTC))
+            rules = EventsSettings.read(context.obj).events.rules
+            return await dead.replay(bus, found, now=datetime.now(UTC), rules=rules)
 
     done = asyncio.run(go())
     if as_json:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from services.ingest.domain import door, forms, segment, workflow
+from services.ingest.domain import door, forms, mapped, segment, workflow
 from services.ingest.domain.heard import Normalised
+from services.ingest.domain.mapped import Rule
 from shared import events
 from shared.bus import Bus, NewRecord
 from shared.errors import Broken, Refused
@@ -83,12 +84,12 @@ class Replayed:
     refused: list[tuple[DeadLetter, str]] = field(default_factory=list)
 
 
-async def replay(bus: Bus, letters: Iterable[DeadLetter], *, now: datetime) -> Replayed:
-    """Publish again what the letters hold. Whoever did take it already knows the fact."""
+async def replay(bus: Bus, letters: Iterable[DeadLetter], *, now: datetime, rules: Sequence[Rule] = ()) -> Replayed:
+    """Publish again what the letters hold, events of others by `rules`. Whoever did take it already knows the fact."""
     done = Replayed()
     for letter in _distinct(letters):
         try:
-            done.records += again(letter, now=now)
+            done.records += again(letter, now=now, rules=rules)
             done.went += 1
         except Refused as error:
             done.refused.append((letter, error.message))
@@ -107,8 +108,10 @@ def _distinct(letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
             yield letter
 
 
-def again(letter: DeadLetter, *, now: datetime) -> list[NewRecord]:
+def again(letter: DeadLetter, *, now: datetime, rules: Sequence[Rule] = ()) -> list[NewRecord]:
     """The records that a letter makes. Raises Refused when it would be a dead letter once more."""
+    if letter.source == mapped.SOURCE:
+        return _records(mapped.normalise(letter.original, rules=rules, tenant=letter.tenant, received_at=letter.at))
     if letter.source in DOORS:
         return _through_the_door(letter, now)
     if letter.source not in events.MESSAGES:
@@ -119,7 +122,10 @@ def again(letter: DeadLetter, *, now: datetime) -> list[NewRecord]:
 
 def _through_the_door(letter: DeadLetter, now: datetime) -> list[NewRecord]:
     """The original is one event of an array, or one of another door's bodies; its times are by when it came."""
-    found = DOORS[letter.source](letter, now)
+    return _records(DOORS[letter.source](letter, now))
+
+
+def _records(found: Normalised) -> list[NewRecord]:
     for message in found.messages:
         if isinstance(message, DeadLetter):
             raise Refused(message.reason, message.detail)

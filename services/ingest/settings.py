@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from services.ingest.domain.keys import standard_key
+from services.ingest.mapping import Declared
 from services.ingest.noise import Ours
 from shared.crm.hubspot import Signature
 from shared.errors import WrongSetting
@@ -51,7 +52,19 @@ def standard_secrets(text: str) -> tuple[tuple[int, str], ...]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IngestSettings(Settings):
+class EventsSettings(Settings):
+    """What the events of others mean: also asked where dead letters are replayed."""
+
+    events: Declared = setting(
+        "LEADPACT_EVENTS",
+        Declared.read,
+        default=Declared(),
+        doc="a file that says what the events of others mean that are posted to /webhooks/events",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IngestSettings(EventsSettings):
     """Who may knock, how much the door takes, and how the CRM is asked."""
 
     secrets: tuple[tuple[int | None, str], ...] = setting(
@@ -70,7 +83,7 @@ class IngestSettings(Settings):
         "LEADPACT_PROGRAM_SECRETS",
         standard_secrets,
         default=(),
-        doc="let programs in that post form submissions, signed by Standard Webhooks:"
+        doc="let programs in that post form submissions and events, signed by Standard Webhooks:"
         " portal=whsec_..., parted by commas; empty: nobody",
         secret=True,
     )

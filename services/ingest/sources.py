@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
-from services.ingest.domain import door, forms, segment, workflow
+from services.ingest.domain import door, forms, mapped, segment, workflow
 from services.ingest.domain.admission import Door, Knock, Secret
 from services.ingest.domain.heard import NOISE, Normalised
 from services.ingest.domain.keys import Key, Segment, Standard
@@ -20,6 +21,7 @@ HUBSPOT: Final = "/webhooks/hubspot"
 WORKFLOW: Final = "/webhooks/hubspot/workflow"
 FORMS: Final = "/webhooks/forms"
 SEGMENT: Final = "/webhooks/segment"
+EVENTS: Final = "/webhooks/events"
 OF_WORKFLOWS: Final = (Signature.V3, Signature.V2)  # HubSpot signs what workflows post by v2, whatever the app uses
 
 
@@ -45,12 +47,14 @@ def sources(settings: IngestSettings, *, properties: workflow.Wanted) -> tuple[S
     )
     workflows = dataclasses.replace(hubspot, signatures=OF_WORKFLOWS)
     visits = Segment(keys=_keys(settings.segment_keys))
+    declared = partial(mapped.normalise, rules=settings.events.rules)
     programs = Standard(keys=_keys(settings.program_secrets))
     rules = door.Rules(own_apps=frozenset(settings.own_apps), looked_up=_looked_up(settings))
     return (
         Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot, rules)),
         Source(name="workflow", path=WORKFLOW, read=_by_workflow(workflows, properties)),
         Source(name="forms", path=FORMS, read=_by_program(programs, forms.normalise)),
+        Source(name="events", path=EVENTS, read=_by_program(programs, declared)),
         Source(name="segment", path=SEGMENT, read=_by_segment(visits, Noise(settings.visits_ignored))),
     )
 

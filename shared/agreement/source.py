@@ -53,6 +53,7 @@ class Source:
     values: dict[Path, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     nodes: int = 0
+    begins: str = "agreement: and its name"  # what such a file starts with
 
     def parse(self, text: str) -> Any:
         try:
@@ -64,7 +65,7 @@ class Source:
             self.problems.append(self.problem((), f"is not YAML: {type(error).__name__}"))
             return None
         if not isinstance(node, MappingNode):
-            self.problems.append(self.problem((), "must be a mapping that starts with agreement: and its name"))
+            self.problems.append(self.problem((), f"must be a mapping that starts with {self.begins}"))
             return None
         try:
             return self._plain(node, ())

@@ -169,6 +169,7 @@ async def doors(engine: Engine, bus: Bus, tmp_path: Path, new_database: Callable
                 "LEADPACT_SEGMENT_KEYS": f"{PORTAL}={SEGMENT_KEY}",
                 "LEADPACT_HUBSPOT_API": f"http://{crm}",
                 "LEADPACT_HUBSPOT_TOKEN": "t",
+                "LEADPACT_EVENTS": str(REPO / "deploy" / "events.yaml"),
                 "LEADPACT_HUBSPOT_RATE": str(RATE),
                 "LEADPACT_DATA": str(tmp_path),
             },
@@ -212,6 +213,15 @@ async def test_a_form_that_comes_before_the_contact_that_it_makes_is_told_once_t
     lead = doors.contact("ada@example.com")
     (form,) = await doors.until(FormSubmitted)
     assert form.lead == lead
+
+
+async def test_the_event_of_the_page_is_told_by_the_file_that_is_shown_there(doors: Doors) -> None:
+    (shown,) = re.findall(r"```yaml\n(events:\n.*?)```", PAGE, re.DOTALL)
+    assert (REPO / "deploy" / "events.yaml").read_text().endswith(shown)
+    lead = doors.contact("ada@example.com")
+    assert await doors.pasted("/webhooks/events") == '{"accepted":1,"rejected":0}'
+    (form,) = await doors.until(FormSubmitted)
+    assert (form.lead, form.form) == (lead, "webinar")
 
 
 async def test_the_visits_of_the_page_are_told_of_whoever_said_afterwards_who_they_are(doors: Doors) -> None:

@@ -32,6 +32,7 @@ def test_the_strongest_signature_comes_first() -> None:
         (SECRETS, "7="),
         ("LEADPACT_HUBSPOT_SIGNATURES", "v4"),
         ("LEADPACT_MAX_BODY", "big"),
+        ("LEADPACT_EVENTS", "/nowhere/events.yaml"),
         ("LEADPACT_HUBSPOT_RATE", "1"),
         ("LEADPACT_PROGRAM_SECRETS", "whsec_bm8gcG9ydGFsIGlzIG5hbWVkIGhlcmU"),
         ("LEADPACT_PROGRAM_SECRETS", "62515=whsec_no base64!"),

@@ -40,7 +40,7 @@ def test_a_portal_s_secret_lets_no_workflow_of_another_portal_in() -> None:
     assert refused.value.code == "wrong_portal"
 
 
-@pytest.mark.parametrize("path", [sources.WORKFLOW, sources.FORMS, sources.SEGMENT])
+@pytest.mark.parametrize("path", [sources.WORKFLOW, sources.FORMS, sources.SEGMENT, sources.EVENTS])
 def test_a_door_for_which_no_secret_is_set_is_closed(path: str) -> None:
     with pytest.raises(Refused) as refused:
         door(path).read(knock(path, b"[]", authorization="Basic Og==", x_signature=""), NOW)
