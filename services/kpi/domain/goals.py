@@ -23,6 +23,7 @@ from shared.agreement.goals import DAY, REST, SOURCES, STAGES, STEPS, Goal, Meth
 from shared.agreement.values import Period
 
 ENOUGH: Final = 30  # leads of a cohort, before anything is concluded from it
+COUNTED_FOR: Final = timedelta(days=7)  # before a pace is worth an alert: Mondays are not Fridays
 SAYS_SOMETHING: Final = 5  # who should be there by now, before a pace is worth an alert
 COHORT: Final = timedelta(days=90)  # unless kpis.conversion.window says otherwise
 NOT_MEASURED: Final = "not measured: nothing tells of visitors yet"
@@ -214,10 +215,13 @@ def _shown(goal: Goal, today: date) -> Sequence[Period]:
 def paces(agreement: Agreement, counts: Counts, now: datetime) -> Iterator[tuple[str, Stage, float]]:
     """The pace of each stage of each goal whose window is open now: of a goal that comes again, one at most.
 
-    None before so many should be there that it says something: on a first morning it is chance.
+    None before anything was counted for a week, and before so many should be there that it says something:
+    on a first morning it is chance.
     """
     days = Days.of(agreement)
     today = days.day_of(now)
+    if counts.since is None or today - counts.since < COUNTED_FOR:
+        return
     for goal in agreement.goals:
         for period in goal.periods(today, today):
             held = _Held(goal=goal, period=period, counts=counts, days=days, now=now)

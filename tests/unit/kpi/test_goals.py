@@ -200,6 +200,12 @@ def test_a_pace_is_no_matter_for_alerts_before_five_should_be_there() -> None:
         assert ("mql" in {stage for _, stage, _ in paces(agreement(), counts, now)}) is known
 
 
+def test_a_pace_is_no_matter_for_alerts_in_the_first_week_of_counting() -> None:
+    counts = Counts(days=reached("lead", date(2026, 11, 25)))
+    for day, known in ((date(2026, 12, 1), False), (date(2026, 12, 2), True)):
+        assert bool(list(paces(agreement(), counts, at(day, timedelta(hours=23))))) is known
+
+
 def test_a_goal_of_its_own_period_is_shown_also_when_it_is_over_and_has_no_pace_then() -> None:
     held, later = agreement(), at(date(2028, 1, 1))
     assert [one.state for one in report(held, Counts(), later).goals] == ["over"]
