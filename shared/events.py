@@ -305,8 +305,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 class LeadScored(LeadMessage, frozen=True, kw_only=True):
     """A lead's fit, interest and grade, whenever one of them changes, and why.
 
-    `version` counts this lead's scores from 1 without holes. `forms` are the latest submissions,
-    oldest first, so that hand-off judges a bottom-of-funnel conversion together with the fit.
+    `version` counts this lead's scores from 1 without holes, since `counted_since`: a scoring that was
+    emptied and rebuilt counts anew, and the later count is the newer one. `forms` are the latest
+    submissions, oldest first, so that hand-off judges a bottom-of-funnel conversion together with the fit.
     `profile` holds the properties that routing and the information for Sales need. `set_at` is when
     those of it were set that say where the lead stands (`follow_up.in_the_crm`), `seen_at` when the
     newest fact happened that it knows of. PERSONAL: profile.
@@ -328,6 +329,13 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     seen_at: datetime | None = None
     agreement: str  # the version it was judged by
     cause: str  # the id of the message that changed it
+    counted_since: datetime | None = None  # of the lead's first score; None: not known
+
+    def is_newer_than(self, version: int, counted_since: datetime | None) -> bool:
+        """Whether it comes after that score of the same lead. One that does not know its count goes by the version."""
+        if self.counted_since is None or self.counted_since == counted_since:
+            return self.version > version
+        return counted_since is None or self.counted_since > counted_since
 
 
 # --- lead.handoffs: the life of a lead between the two teams. Written by handoff. ---

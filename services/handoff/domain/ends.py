@@ -101,7 +101,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
         asked_at=other.asked_at,
         unfit=False,
         attempts=other.attempts,
-        score=survivor.lead.score or (replace(other.score, version=0) if other.score else None),
+        score=survivor.lead.score or (replace(other.score, version=0, counted_since=None) if other.score else None),
     )
     survivor.tell(LeadAssigned, at=now)
     for clock in other.clocks:

@@ -19,6 +19,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the newest score said, as far as hand-off asks. PERSONAL: profile."""
 
     version: int
+    counted_since: datetime | None = None
     at: datetime
     grade: str
     fit_grade: str

@@ -51,7 +51,8 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     """Keep the newest score, and hand the lead over when a trigger holds. A stale score changes nothing."""
     if ends.is_back(lead, message.seen_at):
         lead = ends.begun_anew(lead)
-    if lead.gone or (lead.score is not None and message.version <= lead.score.version):
+    known = lead.score
+    if lead.gone or (known is not None and not message.is_newer_than(known.version, known.counted_since)):
         return HandoffDecision(state=lead)
     former, score = lead.score, _kept(message)
     said = in_crm.words(agreement, former, score)
@@ -116,6 +117,7 @@ def _ask_again(draft: Draft, now: datetime) -> None:
 def _kept(message: LeadScored) -> Score:
     return Score(
         version=message.version,
+        counted_since=message.counted_since,
         at=message.at,
         grade=message.grade,
         fit_grade=message.fit_grade,

@@ -42,11 +42,15 @@ class Act(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What was last published of the lead: `digest` stands for all of it but the fading interest."""
+    """What was last published of the lead: `digest` stands for all of it but the fading interest.
+
+    `since` is when its first score was told: versions count from there.
+    """
 
     version: int
     digest: str
     agreement: str
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

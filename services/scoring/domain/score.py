@@ -65,9 +65,14 @@ class Scorer:
         known = after.told is not None and after.told.digest == digest and not before.gone
         if known and not self._moved(before, after, score, now):
             return after, None
-        version = after.told.version + 1 if after.told else 1
-        told = Told(version=version, digest=digest, agreement=self.version)
-        return replace(after, told=told), self._message(after, score, profile, cause=message, now=now, version=version)
+        told = self._next(after.told, digest, now)
+        return replace(after, told=told), self._message(after, score, profile, cause=message, now=now, told=told)
+
+    def _next(self, told: Told | None, digest: str, now: datetime) -> Told:
+        """The next of the lead's numbers."""
+        if told is None:
+            return Told(version=1, digest=digest, agreement=self.version, since=now)
+        return replace(told, version=told.version + 1, digest=digest, agreement=self.version)
 
     def profile(self, lead: Lead) -> dict[str, str]:
         """What is known of that which hand-off needs. PERSONAL."""
@@ -94,14 +99,15 @@ class Scorer:
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def _message(
-        self, lead: Lead, score: Score, profile: dict[str, str], *, cause: LeadMessage, now: datetime, version: int
+        self, lead: Lead, score: Score, profile: dict[str, str], *, cause: LeadMessage, now: datetime, told: Told
     ) -> LeadScored:
         return LeadScored(
-            id=identity("score", cause.lead, version),
+            id=identity("score", cause.lead, told.version, told.since or ""),
             tenant=cause.tenant,
             lead=cause.lead,
             at=now,
-            version=version,
+            version=told.version,
+            counted_since=told.since,
             fit=score.fit.points,
             interest=score.interest.points,
             fit_grade=score.fit.grade,

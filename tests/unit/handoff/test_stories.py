@@ -97,6 +97,34 @@ def test_a_stale_score_changes_nothing() -> None:
     assert story.asks_for_a_demo(version=1).lead is before
 
 
+def test_a_score_counted_anew_since_later_is_newer_and_what_the_count_before_said_is_stale() -> None:
+    story = Story().scored(version=7, counted_since=START).scored(version=1, counted_since=START + DAY)
+    assert story.lead.score is not None
+    assert story.lead.score.version == 1
+    before = story.lead
+    assert story.asks_for_a_demo(version=8, counted_since=START).lead is before
+    assert story.asks_for_a_demo(version=2, counted_since=START + DAY).lead.state is State.HANDED_OFF
+
+
+@pytest.mark.parametrize(("version", "taken"), [(7, False), (8, True)])
+def test_a_score_that_does_not_know_its_count_goes_by_the_version(version: int, taken: bool) -> None:
+    story = Story().scored(version=7, counted_since=START)
+    before = story.lead
+    assert (story.scored(version=version).lead is not before) is taken
+
+
+def test_a_count_that_begins_after_one_of_which_nothing_is_known_is_newer() -> None:
+    story = Story().scored(version=7).asks_for_a_demo(version=1, counted_since=START)
+    assert story.lead.state is State.HANDED_OFF
+
+
+def test_a_lead_that_took_over_another_s_score_hears_its_own_next_one_whenever_its_count_began() -> None:
+    absorbed = Story(902).asks_for_a_demo(counted_since=START + DAY)
+    story = Story().merged_with(absorbed).scored(version=1, counted_since=START)
+    assert story.lead.score is not None
+    assert story.lead.score.version == 1
+
+
 def test_ready_since_the_form_was_submitted_and_not_since_it_was_judged() -> None:
     story = Story()
     story.forms = [Submission(form=DEMO, at=START - HOUR)]

@@ -289,6 +289,14 @@ def test_a_word_on_where_the_lead_stands_is_told_with_when_it_was_said_and_again
     assert len(story.has(hs_lead_status="OPEN", ago=DAY).told) == 3
 
 
+def test_scores_count_from_the_lead_s_first_one_and_a_count_that_begins_anew_has_ids_of_its_own() -> None:
+    first = Story().has(**CEO).after(DAY).submits("demo-request")
+    assert [(scored.version, scored.counted_since) for scored in first.told] == [(1, START), (2, START)]
+    rebuilt = Story().after(DAY).has(**CEO)
+    assert rebuilt.last.is_newer_than(first.last.version, first.last.counted_since)
+    assert rebuilt.last.id not in {scored.id for scored in first.told}
+
+
 def test_a_deleted_lead_is_silent_and_its_return_is_told_although_nothing_else_changed() -> None:
     story = Story().has(**CEO).after(DAY).is_deleted()
     assert len(story.told) == 1
