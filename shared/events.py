@@ -328,8 +328,14 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     set_at: dict[str, datetime] = {}
     seen_at: datetime | None = None
     agreement: str  # the version it was judged by
-    cause: str  # the id of the message that changed it
+    cause: str  # the id of the message that changed it; of a re-score the agreement's version
+    former_agreement: str = ""  # by what the lead was last judged before, when that was another version
     counted_since: datetime | None = None  # of the lead's first score; None: not known
+
+    @property
+    def is_rescore(self) -> bool:
+        """Whether the agreement alone changed, and the lead did nothing."""
+        return self.cause == self.agreement
 
     def is_newer_than(self, version: int, counted_since: datetime | None) -> bool:
         """Whether it comes after that score of the same lead. One that does not know its count goes by the version."""
@@ -368,6 +374,7 @@ class LeadHandedOff(HandoffMessage, frozen=True, kw_only=True):
     delay_working_s: float | None = None  # the system's delay, `ready_at` to `at`, in the owner's working time
     reasons: tuple[Reason, ...] = ()
     information: dict[str, str] = {}
+    former_agreement: str = ""  # the lead did nothing: it became ready when another agreement followed this one
 
 
 class LeadAssigned(HandoffMessage, frozen=True, kw_only=True):

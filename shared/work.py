@@ -74,6 +74,7 @@ class Facts(Generic[S]):
 
     now: datetime
     agreement: Agreement
+    key: str = ""  # what is decided on
     found: Any = None  # what `prepare` brought for the batch
     others: Mapping[str, S] = field(default_factory=dict)  # states of the message's further keys
 
@@ -112,8 +113,9 @@ class Worker(Generic[S]):
     `load` returns the states of those keys that exist, and locks their rows (in the order of the
     keys) until the transaction ends. `prepare` may do slow or outside reads before it starts, and
     does them again when a batch has to be tried again. `keys` names what a message is about, the
-    key whose state is decided on first. `part` names a further loop of the same service, which reads
-    topics of its own and so waits for no other; outbox and inbox are the service's.
+    key whose state is decided on first. `committed` gets what was decided once it is committed. `part` names a
+    further loop of the same service, which reads topics of its own and so waits for no other; outbox
+    and inbox are the service's.
     """
 
     service: str
@@ -123,6 +125,7 @@ class Worker(Generic[S]):
     new: Callable[[str], S]
     load: Callable[[AsyncConnection, Sequence[str]], Awaitable[Mapping[str, S]]]
     save: Callable[[AsyncConnection, Changes[S]], Awaitable[None]]
+    committed: Callable[[Sequence[tuple[str, Decision[S]]]], None] = lambda decisions: None
     prepare: Callable[[Sequence[Message]], Awaitable[Any]] | None = None
     part: str = ""
     keys: Callable[[Message], Sequence[str]] = lambda message: (message.key,)
@@ -149,6 +152,37 @@ class _Prepared:
     found: Any
 
 
+class Traffic:
+    """How busy the loop over the topics is here, for work that lets it go first."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._busy = self._more = False
+        self._turns = self._last = 0
+
+    async def let_pass(self, turns: int) -> None:
+        """Return when the loop has nothing to do; while it always has, once for each so many turns of it."""
+        while self._busy or (self._more and self._turns - self._last < turns):
+            self._changed.clear()
+            await self._changed.wait()
+        self._last = self._turns
+
+    def came(self, records: int) -> None:
+        """The loop has so many records in hand; when they are as many as it takes, there are likely more."""
+        self._busy, self._more = True, records >= BATCH_RECORDS
+        self._turns += 1
+
+    def done(self) -> None:
+        """They are handled."""
+        self._busy = False
+        self._changed.set()
+
+    def ended(self) -> None:
+        """The loop stopped, for now."""
+        self._busy = self._more = False
+        self._changed.set()
+
+
 class Work(Generic[S]):
     """A worker at work on one database and one bus."""
 
@@ -172,6 +206,7 @@ class Work(Generic[S]):
         self.stuck: set[str] = set()  # keys that the last sweeps could not decide on
         self._recorded: set[TakenUp] = set()  # what is known to stand in our table of agreements
         self._after_commit: list[Callable[[], None]] = []
+        self.traffic = Traffic()
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have `call` called after each commit here, to wake whoever waits for rows."""
@@ -188,9 +223,12 @@ class Work(Generic[S]):
                 while True:
                     records = await consumer.poll(max_records=BATCH_RECORDS, wait_s=POLL_WAIT_S)
                     if records:
+                        self.traffic.came(len(records))
                         await self._insist(records)
                         await consumer.commit({r.place: r.offset + 1 for r in records})
+                        self.traffic.done()
             finally:
+                self.traffic.ended()
                 watch.cancel()
 
     async def _insist(self, records: Sequence[Record]) -> None:
@@ -319,6 +357,7 @@ class Work(Generic[S]):
         facts = Facts(
             now=turn.now,
             agreement=turn.agreement_of(message.tenant),
+            key=key,
             found=found,
             others={other: turn.states[other] for other in further},
         )
@@ -379,7 +418,7 @@ class Work(Generic[S]):
         turn.begin(await self.worker.load(conn, [key]))
         if key not in turn.states:
             raise Refused("unknown", f"there is no lead {key}")
-        decision = decide(turn.states[key], Facts(now=turn.now, agreement=turn.agreement_of(tenant)))
+        decision = decide(turn.states[key], Facts(now=turn.now, agreement=turn.agreement_of(tenant), key=key))
         turn.add(key, decision)
         await self._write(conn, turn)
         return decision
@@ -391,7 +430,7 @@ class Work(Generic[S]):
         """
 
         def judge(turn: _Turn[S], key: str) -> None:
-            facts: Facts[S] = Facts(now=turn.now, agreement=turn.agreement_of(tenant_of(key)))
+            facts: Facts[S] = Facts(now=turn.now, agreement=turn.agreement_of(tenant_of(key)), key=key)
             turn.add(key, decide(turn.states[key], facts))
 
         with database_errors_are_later():
@@ -484,6 +523,7 @@ class Work(Generic[S]):
             self._metrics.dead_letters.labels(service, letter.reason).inc()
             log.warning("dead_letter", service=service, id=letter.id, reason=letter.reason)
         self._recorded |= turn.used
+        self.worker.committed(turn.decisions)
         if turn.told:
             self._outbox_filled.set()
         for call in self._after_commit:

@@ -40,3 +40,17 @@ PLAIN = with_follow_up(**ELAPSED)
 def in_force(*agreements: Agreement, at: datetime = BEGINNING) -> InForce:
     """These, taken up at that time."""
     return InForce(by_tenant={one.tenant or ALL_OTHERS: TakenUp(agreement=one, at=at) for one in agreements})
+
+
+def with_points(agreement: Agreement = SHIPPED, *, decision_maker: float = 40, demo: float = 60) -> Agreement:
+    """The agreement with another worth of a decision maker, or of a demo that somebody asks for."""
+    fit, interest = agreement.qualification.fit, agreement.qualification.interest
+    chief = fit.role["decision_maker"].model_copy(update={"points": decision_maker})
+    *others, asked = interest.urgency.signals
+    signals = (*others, asked.model_copy(update={"points": demo}))
+    urgency = interest.urgency.model_copy(update={"signals": signals})
+    parts = {
+        "fit": fit.model_copy(update={"role": {**fit.role, "decision_maker": chief}}),
+        "interest": interest.model_copy(update={"urgency": urgency}),
+    }
+    return with_parts(agreement, qualification=agreement.qualification.model_copy(update=parts))

@@ -33,7 +33,7 @@ def build(parts: Parts) -> Service:
     metrics = HandoffMetrics(parts.registry)
     links = Links(secrets=settings.link_secrets, public_url=settings.public_url, life=settings.link_life)
     work = Work(
-        worker(wall=parts.wall, notify=bool(settings.notify_url), links=links),
+        worker(wall=parts.wall, notify=bool(settings.notify_url), links=links, metrics=metrics),
         engine=parts.engine,
         bus=parts.bus,
         clock=parts.clock,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shared.events import LeadHandedOff
+from shared.work import Decision
 
 LINK_OUTCOMES: Final = ("shown", "done", "repeated", "passed", "refused", "bad", "expired")
 
@@ -41,11 +45,21 @@ class HandoffMetrics:
             "Notifications that are decided but not delivered.",
             registry=registry,
         )
+        self._by_agreement = Counter(
+            "leadpact_handoffs_by_agreement",
+            "Hand-offs of leads that did nothing themselves: ready since another agreement is in force.",
+            registry=registry,
+        )
         self.links = _links(registry)
         for outcome in ("fired", "nothing"):
             self.sweeps.labels(outcome)
         for outcome in ("delivered", "retried", "gone", "dead"):
             self.notifications.labels(outcome)
+
+    def committed(self, decisions: Sequence[tuple[str, Decision[Any]]]) -> None:
+        """Count what a transaction decided."""
+        messages = [message for _, decision in decisions for message in decision.messages]
+        self._by_agreement.inc(sum(isinstance(one, LeadHandedOff) and bool(one.former_agreement) for one in messages))
 
 
 def _links(registry: CollectorRegistry) -> Counter:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final
 
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.handoff import store
@@ -14,6 +15,7 @@ from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import Lead
 from services.handoff.domain.notices import Notice, notices
 from services.handoff.links import NO_LINKS, Links
+from services.handoff.metrics import HandoffMetrics
 from shared import events
 from shared.agreement import Agreement
 from shared.clock import Clock
@@ -85,8 +87,11 @@ def _may_be_told(notice: Notice, gone: Set[str]) -> bool:
     return notice.lead not in gone or notice.kind == events.LeadErased.__name__
 
 
-def worker(*, wall: Clock, notify: bool, links: Links = NO_LINKS) -> Worker[Lead]:
+def worker(
+    *, wall: Clock, notify: bool, links: Links = NO_LINKS, metrics: HandoffMetrics | None = None
+) -> Worker[Lead]:
     """Hand-off's part in the one loop. `notify`: there is somebody to send notifications to, with `links`."""
+    metrics = metrics or HandoffMetrics(CollectorRegistry())
     return Worker(
         service="handoff",
         topics=(Topic.CRM_EVENTS, Topic.LEAD_SCORES),
@@ -96,6 +101,7 @@ def worker(*, wall: Clock, notify: bool, links: Links = NO_LINKS) -> Worker[Lead
         load=store.load,
         save=_saver(wall, notify=notify, links=links),
         keys=_keys,
+        committed=metrics.committed,
     )
 
 

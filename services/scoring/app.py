@@ -66,7 +66,6 @@ def build(parts: Parts) -> Service:
         agreements=parts.agreements,
         metrics=parts.metrics,
     )
-    work.after_commit(metrics.committed)
     return Service(name="scoring", router=_router(parts), tasks=work.tasks())
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.scoring.domain.lead import Lead
 from shared.agreement.conditions import GRADES
 from shared.events import LeadScored
 from shared.work import Decision
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rescored(Decision[Lead]):
+    """A stored lead judged again by another agreement, without a fact."""
+
+
 class ScoringMetrics:
-    """Counts what a transaction decided once it is committed."""
+    """Each metric's meaning stands in its help text."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._scored = Counter(
@@ -28,20 +35,31 @@ class ScoringMetrics:
             ["outcome"],
             registry=registry,
         )
+        self._rescored = Counter(
+            "leadpact_leads_rescored",
+            "Stored leads judged again because the agreement changed; outcome: told (others act on what changed)"
+            " or quiet.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.to_rescore = Gauge(
+            "leadpact_leads_to_rescore",
+            "Stored leads of a tenant that another version than the one in force judged last, counted now and then"
+            " while they are judged again; each process shows all of them.",
+            ["tenant", "version"],
+            registry=registry,
+        )
         for grade in GRADES:
             self._scored.labels(grade)
         for outcome in ("told", "quiet"):
             self._judged.labels(outcome)
-        self._decisions: Sequence[tuple[str, Decision[Any]]] = ()
+            self._rescored.labels(outcome)
 
-    def decided(self, decisions: Sequence[tuple[str, Decision[Any]]]) -> None:
-        """To be counted with the next commit."""
-        self._decisions = decisions
-
-    def committed(self) -> None:
-        decisions, self._decisions = self._decisions, ()
+    def committed(self, decisions: Sequence[tuple[str, Decision[Any]]]) -> None:
+        """Count what a transaction decided."""
         for _, decision in decisions:
-            self._judged.labels("told" if decision.messages else "quiet").inc()
+            judged = self._rescored if isinstance(decision, Rescored) else self._judged
+            judged.labels("told" if decision.messages else "quiet").inc()
             for message in decision.messages:
                 if isinstance(message, LeadScored):
                     self._scored.labels(message.grade).inc()

@@ -88,7 +88,6 @@ def worker(metrics: ScoringMetrics) -> Worker[Lead]:
             if isinstance(message, LeadScored)
         }
         await store.save(conn, changes.states, scores, changes.now)
-        metrics.decided(changes.decisions)
 
     return Worker(
         service="scoring",
@@ -98,6 +97,7 @@ def worker(metrics: ScoringMetrics) -> Worker[Lead]:
         new=lambda _: Lead(),
         load=store.load,
         save=save,
+        committed=metrics.committed,
         keys=_keys,
     )
 

@@ -6,6 +6,9 @@ last attempt and became known too late to stop that end. During the cool-down on
 such a form makes hold can fire. While Sales has the lead nothing is handed over again: a form that
 makes an earlier trigger of the list hold raises the priority, and one that makes any trigger hold
 stops the wait for a reply.
+
+A re-score, of which the changed agreement is the only cause, hands over who never was, and moves
+nothing else: the lead did nothing, so what Sales has or had of it stays until it does.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     if lead.gone or (known is not None and not message.is_newer_than(known.version, known.counted_since)):
         return HandoffDecision(state=lead)
     former, score = lead.score, _kept(message)
-    said = in_crm.words(agreement, former, score)
+    said = [] if message.is_rescore else in_crm.words(agreement, former, score)
     until = min(message.at, now, *(at for at, _ in said))  # what was said in time is in time
     draft = passing.begin(lead, agreement, message.id, now=now, until=until, inclusive=not said)
     draft.change(score=score)
@@ -63,9 +66,10 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
         in_crm.follow(draft, meaning, min(at, now))
     if draft.lead.state in WITH_MARKETING:
         _judge_fitness(draft, former, message, now)
-        if fired := find(draft.lead, agreement, now, known=former.forms if former else None):
-            hand_over(draft, _handing(fired, message), now)
-    elif draft.lead.state in WITH_SALES:
+        fired = find(draft.lead, agreement, now, known=former.forms if former else None)
+        if fired and not (message.is_rescore and draft.lead.episode):
+            hand_over(draft, _handing(fired, message, now), now)
+    elif draft.lead.state in WITH_SALES and not message.is_rescore:
         _follow_owner(draft, former, now)
         _raise_priority(draft, now)
         _ask_again(draft, now)
@@ -205,13 +209,21 @@ class Handing:
     priority: str
     ready_at: datetime
     reasons: tuple[Reason, ...] = ()
+    former_agreement: str = ""  # of a re-score
     team: str | None = None
     owner: str | None = None
 
 
-def _handing(fired: Fired, message: LeadScored) -> Handing:
+def _handing(fired: Fired, message: LeadScored, now: datetime) -> Handing:
+    """Of a re-score the lead is ready since it was judged again: when its form was sent, that made nobody ready."""
     trigger = fired.trigger
-    return Handing(trigger=trigger.name, priority=trigger.priority, ready_at=fired.ready_at, reasons=_reasons(message))
+    return Handing(
+        trigger=trigger.name,
+        priority=trigger.priority,
+        ready_at=min(message.at, now) if message.is_rescore else fired.ready_at,
+        reasons=_reasons(message),
+        former_agreement=message.former_agreement if message.is_rescore else "",
+    )
 
 
 def hand_over(draft: Draft, handing: Handing, now: datetime, *, cause: Cause = Cause.TRIGGER) -> None:
@@ -250,8 +262,13 @@ def hand_over(draft: Draft, handing: Handing, now: datetime, *, cause: Cause = C
         delay_working_s=draft.calendar.between(handing.ready_at, now).total_seconds(),
         reasons=handing.reasons,
         information=_information(agreement, score.profile if score else {}),
+        former_agreement=handing.former_agreement,
     )
     draft.tell(LeadAssigned, at=now)
+    _start_clocks(draft, now)
+
+
+def _start_clocks(draft: Draft, now: datetime) -> None:
     for kind in (ClockKind.ACCEPT, ClockKind.FIRST_TOUCH, ClockKind.DECISION):
         clocks.start(draft, kind, 1, at=now)
 

@@ -44,7 +44,8 @@ class Act(NamedTuple):
 class Told:
     """What was last published of the lead: `digest` stands for all of it but the fading interest.
 
-    `since` is when its first score was told: versions count from there.
+    `agreement` is the version by which it was last judged, also when that told nothing. `since` is when
+    its first score was told: versions count from there.
     """
 
     version: int
@@ -77,6 +78,11 @@ class Lead:
     def closed(self) -> bool:
         """Nothing can change it any more."""
         return self.erased or bool(self.merged_into)
+
+    @property
+    def judged_by(self) -> str | None:
+        """The agreement by which it was last judged; None when there is nothing to judge, or never was."""
+        return None if self.gone or self.told is None else self.told.agreement
 
 
 def seconds(at: datetime) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.scoring.domain import fit
 from services.scoring.domain.interest import InterestScore, Judge
@@ -14,7 +14,7 @@ from services.scoring.domain.lead import Lead, Told, submissions
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import by_version
-from shared.events import LeadMessage, LeadScored, Submission, identity
+from shared.events import LeadMessage, LeadScored, Submission, identity, tenant_of
 
 TOLD_FORMS: Final = 20
 
@@ -29,6 +29,14 @@ class Score:
     @property
     def grade(self) -> str:
         return self.fit.grade + self.interest.level
+
+
+class Cause(NamedTuple):
+    """What made us judge a lead: a message about it, or the agreement of that version."""
+
+    tenant: str
+    lead: str
+    id: str
 
 
 class Scorer:
@@ -64,9 +72,31 @@ class Scorer:
         digest = self._digest(after, score, profile)
         known = after.told is not None and after.told.digest == digest and not before.gone
         if known and not self._moved(before, after, score, now):
-            return after, None
+            return self._judged(after), None
+        cause = Cause(message.tenant, message.lead, message.id)
         told = self._next(after.told, digest, now)
-        return replace(after, told=told), self._message(after, score, profile, cause=message, now=now, told=told)
+        return replace(after, told=told), self._message(after, score, profile, cause=cause, now=now, told=told)
+
+    def rejudge(self, lead: Lead, key: str, now: datetime) -> tuple[Lead, LeadScored | None]:
+        """A stored lead, judged again because another agreement is in force; always another object.
+
+        Told as above, but not for points of interest alone: nobody acts on them unless a grade changes,
+        and they fade all the time. The next fact that moves them tells them.
+        """
+        if lead.gone:
+            return replace(lead), None
+        score, profile = self.score(lead, now), self.profile(lead)
+        digest = self._digest(lead, score, profile)
+        if lead.told is not None and lead.told.digest == digest:
+            return replace(lead, told=replace(lead.told, agreement=self.version)), None
+        cause = Cause(tenant_of(key), key, self.version)
+        told = self._next(lead.told, digest, now)
+        return replace(lead, told=told), self._message(lead, score, profile, cause=cause, now=now, told=told)
+
+    def _judged(self, lead: Lead) -> Lead:
+        if lead.told is None or lead.told.agreement == self.version:
+            return lead
+        return replace(lead, told=replace(lead.told, agreement=self.version))
 
     def _next(self, told: Told | None, digest: str, now: datetime) -> Told:
         """The next of the lead's numbers."""
@@ -99,7 +129,7 @@ class Scorer:
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def _message(
-        self, lead: Lead, score: Score, profile: dict[str, str], *, cause: LeadMessage, now: datetime, told: Told
+        self, lead: Lead, score: Score, profile: dict[str, str], *, cause: Cause, now: datetime, told: Told
     ) -> LeadScored:
         return LeadScored(
             id=identity("score", cause.lead, told.version, told.since or ""),
@@ -126,7 +156,13 @@ class Scorer:
             seen_at=None if lead.last_seen is None else datetime.fromtimestamp(lead.last_seen, UTC),
             agreement=self.version,
             cause=cause.id,
+            former_agreement=_former(lead, self.version),
         )
+
+
+def _former(lead: Lead, version: str) -> str:
+    """By what it was judged before, when that was another agreement."""
+    return lead.told.agreement if lead.told is not None and lead.told.agreement != version else ""
 
 
 def _subject(lead: Lead) -> Subject:

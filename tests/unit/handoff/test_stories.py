@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -537,3 +538,51 @@ def test_every_clock_ends_once() -> None:
     started = [clock.clock_id for clock in story.heard(ClockStarted)]
     ended = [clock.clock_id for kind in (ClockMet, ClockBreached, ClockCancelled) for clock in story.heard(kind)]
     assert sorted(started) == sorted(ended)
+
+
+# --- the agreement changed, and the lead did nothing ---
+
+RESCORE: dict[str, Any] = {"agreement": "new", "cause": "new", "former_agreement": "old"}
+READY: dict[str, Any] = {"grade": "A1", "fit_grade": "A", "interest_level": "1"}
+
+
+def test_who_is_ready_by_the_new_agreement_is_handed_over_with_its_reason_and_ready_since_then() -> None:
+    story = Story().scored().after(20 * DAY)
+    story.forms = [Submission(form=DEMO, at=START - HOUR)]
+    handed = story.scored(**RESCORE).only(LeadHandedOff)
+    assert (handed.former_agreement, handed.ready_at, handed.delay_working_s) == ("old", START + 20 * DAY, 0)
+    assert not story.scored(**RESCORE).told
+
+
+def test_a_hand_off_by_the_lead_s_own_act_names_no_former_agreement_although_the_score_does() -> None:
+    story = Story().asks_for_a_demo(agreement="new", former_agreement="old")
+    assert story.only(LeadHandedOff).former_agreement == ""
+
+
+@pytest.mark.parametrize("later", [DAY, 400 * DAY], ids=["in its cool-down", "after it"])
+def test_who_was_handed_over_once_is_not_by_a_re_score_but_by_the_next_fact(later: timedelta) -> None:
+    story = returned().after(later)
+    assert not story.scored(**RESCORE, **READY).told
+    assert story.lead.state is State.RETURNED
+    assert story.lead.score is not None
+    assert story.lead.score.grade == "A1"
+    assert story.asks_for_a_demo(**READY).lead.state is State.HANDED_OFF
+
+
+def test_a_form_that_would_go_before_the_trigger_of_the_hand_off_raises_nothing_by_a_re_score() -> None:
+    story = Story().scored(**READY)
+    story.forms.append(Submission(form=DEMO, at=story.now + SECOND))
+    assert not story.scored(**RESCORE, **READY).told
+    assert (story.lead.priority, story.lead.episode) == ("normal", 1)
+
+
+def test_what_was_set_in_the_crm_before_means_nothing_new_by_a_re_score() -> None:
+    said = {"profile": {"hs_lead_status": "CONNECTED"}, "set_at": {"hs_lead_status": START + SECOND}}
+    assert not handed_off().after(SECOND).scored(**RESCORE, **said).told
+    assert handed_off().after(SECOND).scored(**said).lead.state is State.ACCEPTED
+
+
+def test_a_re_score_disqualifies_who_is_with_marketing_and_takes_it_back() -> None:
+    story = Story().scored().scored(**RESCORE, disqualified="a student")
+    assert story.lead.state is State.DISQUALIFIED
+    assert story.scored(**RESCORE).lead.state is State.MARKETING

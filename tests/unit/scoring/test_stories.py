@@ -13,7 +13,7 @@ from services.scoring.domain.fit import judge
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import Score, in_words, scorer_of
 from services.scoring.worker import HANDLERS
-from shared.agreement import load
+from shared.agreement import Agreement, load
 from shared.agreement.conditions import Condition, Subject
 from shared.agreement.qualification import FitRule
 from shared.errors import Refused
@@ -28,6 +28,7 @@ from shared.events import (
     identity,
 )
 from shared.work import Facts
+from tests.agreements import with_follow_up, with_points
 
 AGREEMENT = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
 INTEREST = AGREEMENT.qualification.interest
@@ -44,6 +45,7 @@ class Story:
         self.lead = Lead()
         self.now = START
         self.told: list[LeadScored] = []
+        self.agreement = AGREEMENT
 
     def after(self, time: timedelta) -> Story:
         self.now += time
@@ -69,14 +71,25 @@ class Story:
     def _hear(self, kind: type[Any], at: datetime, *, others: Any = None, **said: Any) -> Story:
         id_ = identity(kind.__name__, at, sorted(said.items(), key=str))
         message = kind(id=id_, tenant=TENANT, lead=LEAD, at=at, **said)
-        decision = HANDLERS[kind](self.lead, message, Facts(now=self.now, agreement=AGREEMENT, others=others or {}))
+        decision = HANDLERS[kind](
+            self.lead, message, Facts(now=self.now, agreement=self.agreement, others=others or {})
+        )
         self.lead = decision.state
         self.told += [m for m in decision.messages if isinstance(m, LeadScored)]
         return self
 
+    def judged_again(self, agreement: Agreement) -> Story:
+        """By another agreement, and so from now on."""
+        self.agreement = agreement
+        before = self.lead
+        self.lead, scored = scorer_of(agreement).rejudge(self.lead, LEAD, self.now)
+        assert self.lead is not before
+        self.told += [scored] if scored else []
+        return self
+
     @property
     def score(self) -> Score:
-        return scorer_of(AGREEMENT).score(self.lead, self.now)
+        return scorer_of(self.agreement).score(self.lead, self.now)
 
     @property
     def last(self) -> LeadScored:
@@ -335,3 +348,71 @@ def test_a_form_that_two_doors_tell_of_counts_once_and_one_submitted_again_count
     assert (twice.told[-1].interest, len(twice.told[-1].forms)) == (pytest.approx(worth, abs=0.1), 1)
     twice.after(timedelta(minutes=2)).submits("demo-request")
     assert len(twice.told[-1].forms) == 2
+
+
+# --- another agreement ---
+
+STRICTER = with_points(AGREEMENT, decision_maker=5)
+
+
+def test_another_agreement_judges_again_and_says_that_it_alone_changed_the_grade() -> None:
+    story = Story().has(**CEO).after(DAY).judged_again(STRICTER)
+    assert [(scored.version, scored.grade) for scored in story.told] == [(1, "A4"), (2, "B4")]
+    assert (story.last.agreement, story.last.cause) == (STRICTER.version, STRICTER.version)
+    assert story.last.former_agreement == AGREEMENT.version
+    assert story.last.is_rescore
+    assert (story.last.lead, story.last.tenant, story.last.at) == (LEAD, TENANT, START + DAY)
+    assert {reason.rule: reason.points for reason in story.last.fit_reasons}["Role: decision maker"] == 5
+
+
+def test_what_stays_the_same_by_another_agreement_is_not_told_and_is_judged_by_it() -> None:
+    story = Story().has(**CEO).judged_again(with_follow_up(AGREEMENT, wait_for_reply="9d"))
+    assert len(story.told) == 1
+    assert story.lead.judged_by == story.agreement.version
+
+
+def test_points_of_interest_alone_are_not_told_by_another_agreement_but_by_the_next_fact_that_moves_them() -> None:
+    story = Story().submits("demo-request").judged_again(with_points(AGREEMENT, demo=55))
+    assert [scored.interest for scored in story.told] == [60]
+    assert story.submits("ebook").last.interest == 75
+
+
+def test_a_grade_that_another_agreement_changes_through_interest_is_told() -> None:
+    story = Story().submits("demo-request").judged_again(with_points(AGREEMENT, demo=10))
+    assert [scored.grade for scored in story.told] == ["D1", "D3"]
+
+
+def test_interest_is_as_of_the_time_at_which_it_is_judged_again() -> None:
+    story = Story().has(**CEO).submits("demo-request").after(30 * DAY)
+    story.judged_again(with_follow_up(AGREEMENT, wait_for_reply="9d"))
+    assert (story.last.grade, story.last.at) == ("A4", START + 30 * DAY)
+
+
+def test_a_fact_under_another_agreement_is_its_own_cause_and_names_the_former_agreement() -> None:
+    story = Story().has(**CEO)
+    story.agreement = STRICTER
+    story.has(city="Bonn")
+    assert (story.last.grade, story.last.former_agreement) == ("B4", AGREEMENT.version)
+    assert not story.last.is_rescore
+    assert story.has(city="Kiel").lead.judged_by == STRICTER.version
+    assert story.judged_again(STRICTER).last.version == 2
+
+
+def test_a_fact_that_tells_nothing_is_judged_by_the_agreement_in_force_all_the_same() -> None:
+    story = Story().has(**CEO)
+    story.agreement = with_follow_up(AGREEMENT, wait_for_reply="9d")
+    assert len(story.has(favourite_colour="green").told) == 1
+    assert story.lead.judged_by == story.agreement.version
+
+
+def test_who_is_gone_is_not_judged_again_and_is_told_by_the_agreement_in_force_when_they_return() -> None:
+    story = Story().has(**CEO).after(DAY).is_deleted().judged_again(STRICTER)
+    assert len(story.told) == 1
+    assert story.lead.judged_by is None
+    assert story.after(DAY).has(city="Bonn").last.grade == "B4"
+
+
+def test_agreements_that_follow_each_other_leave_what_the_last_one_says() -> None:
+    story = Story().has(**CEO).judged_again(STRICTER).judged_again(AGREEMENT)
+    assert [(scored.version, scored.grade) for scored in story.told] == [(1, "A4"), (2, "B4"), (3, "A4")]
+    assert story.last.former_agreement == STRICTER.version
