@@ -169,8 +169,9 @@ class Traffic:
 
     def came(self, records: int) -> None:
         """The loop has so many records in hand; when they are as many as it takes, there are likely more."""
-        self._busy, self._more = True, records >= BATCH_RECORDS
-        self._turns += 1
+        self._busy, self._more = bool(records), records >= BATCH_RECORDS
+        self._turns += self._busy
+        self._changed.set()
 
     def done(self) -> None:
         """They are handled."""
@@ -222,8 +223,8 @@ class Work(Generic[S]):
             try:
                 while True:
                     records = await consumer.poll(max_records=BATCH_RECORDS, wait_s=POLL_WAIT_S)
+                    self.traffic.came(len(records))
                     if records:
-                        self.traffic.came(len(records))
                         await self._insist(records)
                         await consumer.commit({r.place: r.offset + 1 for r in records})
                         self.traffic.done()

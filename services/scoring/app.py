@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from services.scoring import store
 from services.scoring.domain.score import in_words, scorer_of
 from services.scoring.metrics import ScoringMetrics
+from services.scoring.rescoring import Rescoring
 from services.scoring.worker import worker
 from shared.database import database_errors_are_later
 from shared.events import tenant_of
@@ -66,7 +68,9 @@ def build(parts: Parts) -> Service:
         agreements=parts.agreements,
         metrics=parts.metrics,
     )
-    return Service(name="scoring", router=_router(parts), tasks=work.tasks())
+    rescoring = Rescoring(work, engine=parts.engine, agreements=parts.agreements, metrics=metrics)
+    tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks(), "rescoring": rescoring.run}
+    return Service(name="scoring", router=_router(parts), tasks=tasks)
 
 
 def _router(parts: Parts) -> APIRouter:

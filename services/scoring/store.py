@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -24,8 +25,9 @@ _CLAIM = sa.text("""
     ON CONFLICT DO NOTHING RETURNING lead
 """)
 _SAVE = sa.text("""
-    UPDATE scoring.leads SET state = t.state, updated_at = :now
-    FROM unnest(CAST(:leads AS text[]), CAST(:states AS bytea[])) AS t(lead, state)
+    UPDATE scoring.leads SET state = t.state, updated_at = :now, agreement = t.agreement
+    FROM unnest(CAST(:leads AS text[]), CAST(:states AS bytea[]), CAST(:agreements AS text[]))
+         AS t(lead, state, agreement)
     WHERE leads.lead = t.lead
 """)
 _SAVE_SCORED = sa.text("""
@@ -77,7 +79,8 @@ async def save(
     quiet = [lead for lead in states if lead not in scores]
     told = [lead for lead in states if lead in scores]
     if quiet:
-        await conn.execute(_SAVE, {"leads": quiet, "states": _encoded(states, quiet), "now": now})
+        columns = {"leads": quiet, "states": _encoded(states, quiet), "agreements": _judged_by(states, quiet)}
+        await conn.execute(_SAVE, columns | {"now": now})
     if told:
         news = [scores[lead] for lead in told]
         columns = {
@@ -87,7 +90,7 @@ async def save(
             "fits": [score.fit for score in news],
             "interests": [score.interest for score in news],
             "versions": [score.version for score in news],
-            "agreements": [score.agreement for score in news],
+            "agreements": _judged_by(states, told),
         }
         await conn.execute(_SAVE_SCORED, columns | {"now": now})
     if gone := [lead for lead, state in states.items() if state.closed]:
@@ -98,7 +101,92 @@ def _encoded(states: Mapping[str, Lead], leads: Sequence[str]) -> list[bytes]:
     return [_encoder.encode(states[lead]) for lead in leads]
 
 
+def _judged_by(states: Mapping[str, Lead], leads: Sequence[str]) -> list[str | None]:
+    return [states[lead].judged_by for lead in leads]
+
+
 async def read(conn: AsyncConnection, lead: str) -> Lead | None:
     """One lead as it is now (leads_pkey)."""
     state = await conn.scalar(_READ, {"lead": lead})
     return None if state is None else _decoder.decode(state)
+
+
+# --- leads that another agreement judged than the one in force ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place in the order of leads_by_agreement: just behind that lead, in that agreement's part of it."""
+
+    agreement: str = ""
+    lead: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """Leads that are locked; None: its document cannot be read. `last` is where the next ones follow."""
+
+    leads: Mapping[str, Lead | None]
+    last: Place | None
+
+
+async def tenants(conn: AsyncConnection) -> list[str]:
+    """Every tenant that has a lead to judge: a probe of leads_by_agreement for each."""
+    sql = """
+        WITH RECURSIVE found (tenant) AS (
+            (SELECT tenant FROM scoring.leads WHERE agreement IS NOT NULL ORDER BY tenant LIMIT 1)
+            UNION ALL
+            SELECT (SELECT l.tenant FROM scoring.leads l WHERE l.agreement IS NOT NULL AND l.tenant > found.tenant
+                    ORDER BY l.tenant LIMIT 1)
+            FROM found WHERE found.tenant IS NOT NULL
+        )
+        SELECT tenant FROM found WHERE tenant IS NOT NULL
+    """
+    return list((await conn.scalars(sa.text(sql))).all())
+
+
+async def claim_other_agreements(
+    conn: AsyncConnection, tenant: str, version: str, limit: int, *, after: Place, without: Sequence[str] = ()
+) -> Claimed:
+    """Leads of a tenant behind `after` that another agreement judged last, locked; others' are left to them.
+
+    Those before `version` in the index and those behind it, each by a range of its own: the many that
+    are judged by it stand between, and are not walked over (leads_by_agreement). Never waits, so it
+    cannot deadlock with those who lock in the order of keys.
+    """
+    given = {"tenant": tenant, "version": version, "limit": limit, "without": list(without)}
+    for part in ("agreement < :version", "agreement > :version"):
+        sql = f"""
+            SELECT lead, agreement, state FROM scoring.leads
+            WHERE tenant = :tenant AND agreement IS NOT NULL AND {part}
+                AND (agreement, lead) > (:agreement, :lead) AND lead <> ALL(CAST(:without AS text[]))
+            ORDER BY agreement, lead LIMIT :limit FOR UPDATE SKIP LOCKED
+        """
+        rows = (await conn.execute(sa.text(sql), given | {"agreement": after.agreement, "lead": after.lead})).all()
+        if rows:
+            last = Place(agreement=rows[-1].agreement, lead=rows[-1].lead)
+            return Claimed(leads={row.lead: _readable(row.state) for row in rows}, last=last)
+    return Claimed(leads={}, last=None)
+
+
+def _readable(state: bytes | None) -> Lead | None:
+    """None for what another version wrote and this one does not understand: all others are judged."""
+    try:
+        return _decoder.decode(state or b"")
+    except msgspec.MsgspecError:
+        return None
+
+
+async def count_other_agreements(conn: AsyncConnection, tenant: str, version: str) -> int:
+    """How many leads of a tenant another agreement judged last: reads each of them in leads_by_agreement."""
+    sql = """
+        SELECT count(*) FROM scoring.leads
+        WHERE tenant = :tenant AND agreement IS NOT NULL AND (agreement < :version OR agreement > :version)
+    """
+    return int(await conn.scalar(sa.text(sql), {"tenant": tenant, "version": version}) or 0)
+
+
+async def waits_to_be_told(conn: AsyncConnection, many: int) -> bool:
+    """Whether so many messages or more are not on the bus yet."""
+    sql = "SELECT count(*) FROM (SELECT FROM scoring.outbox WHERE refused IS NULL LIMIT :many) AS t"
+    return int(await conn.scalar(sa.text(sql), {"many": many}) or 0) >= many

@@ -12,7 +12,7 @@ from services.scoring import store
 from services.scoring.domain import lead as leads
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import scorer_of
-from services.scoring.metrics import ScoringMetrics
+from services.scoring.metrics import Rescored, ScoringMetrics
 from shared import events
 from shared.events import (
     ContactChanged,
@@ -69,6 +69,12 @@ def _seen(lead: Lead, message: LeadMessage) -> Lead:
 def _conclude(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead]) -> Decision[Lead]:
     state, scored = scorer_of(facts.agreement).conclude(before, after, message, facts.now)
     return Decision(state=state, messages=(scored,) if scored else ())
+
+
+def rejudged(lead: Lead, facts: Facts[Lead]) -> Rescored:
+    """A stored lead by the agreement in force, which may be another than the one that judged it last."""
+    state, scored = scorer_of(facts.agreement).rejudge(lead, facts.key, facts.now)
+    return Rescored(state=state, messages=(scored,) if scored else ())
 
 
 def _keys(message: Message) -> Sequence[str]:

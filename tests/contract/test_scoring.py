@@ -3,154 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import sqlalchemy as sa
-from prometheus_client import CollectorRegistry
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.app import build
-from services.scoring.metrics import ScoringMetrics
-from services.scoring.worker import worker
-from shared import events
-from shared.agreement import Agreements, load
-from shared.bus import Record
-from shared.bus.embedded import EmbeddedBus
-from shared.clock import ManualClock
-from shared.database import make_engine, migrate
-from shared.events import (
-    ContactChanged,
-    ContactErased,
-    ContactsMerged,
-    FormSubmitted,
-    Message,
-    PageVisited,
-    PropertyValue,
-    identity,
+from shared.events import ContactChanged, ContactErased, ContactsMerged, PropertyValue
+from shared.web import create_app
+from tests.contract.scoring_desk import (
+    AGREEMENT,
+    DAY,
+    EMAIL,
+    NOW,
+    TENANT,
+    Desk,
+    about,
+    desk,
+    form,
+    name,
+    other,
+    page,
+    person,
+    records,
+    uri,
 )
-from shared.metrics import CommonMetrics
-from shared.web import Parts, Tokens, create_app
-from shared.work import Work
 
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-TENANT = "hubspot:62515"
-AGREEMENT = load(Path(__file__).parents[2] / "deploy" / "agreement.yaml")
-EMAIL = "ada@example.test"
-TABLES = ("leads", "inbox", "outbox")
-DAY = timedelta(days=1)
-
-
-def name(contact: int) -> str:
-    return f"{TENANT}:{contact}"
-
-
-def about(kind: type[Any], contact: int, at: datetime = NOW, **said: Any) -> Any:
-    id_ = identity(kind.__name__, contact, at, sorted(said.items(), key=str))
-    return kind(id=id_, tenant=TENANT, lead=name(contact), at=at, **said)
-
-
-def person(contact: int) -> ContactChanged:
-    """A chief of our size in our markets."""
-    said = {"jobtitle": "CEO", "country": "DE", "numberofemployees": "80", "email": EMAIL}
-    return about(ContactChanged, contact, values=tuple(PropertyValue(name=n, value=v, at=NOW) for n, v in said.items()))
-
-
-def form(contact: int, form: str = "demo-request", *, at: datetime = NOW) -> FormSubmitted:
-    return about(FormSubmitted, contact, at, form=form)  # type: ignore[no-any-return]
-
-
-def page(contact: int, path: str) -> PageVisited:
-    return about(PageVisited, contact, url=f"https://x.example{path}")  # type: ignore[no-any-return]
-
-
-def records(*messages: Message) -> list[Record]:
-    return [
-        Record(topic=events.TOPIC_OF[type(m)], partition=0, offset=n, key=m.key, value=events.encode(m))
-        for n, m in enumerate(messages)
-    ]
-
-
-class Desk:
-    """One instance of scoring, as one process would have it."""
-
-    def __init__(self, uri: str, clock: ManualClock) -> None:
-        self.clock = clock
-        self.engine: AsyncEngine = make_engine(uri, pool_size=8)
-        self.registry = CollectorRegistry()
-        self.parts = Parts(
-            environ={},
-            clock=clock,
-            bus=EmbeddedBus(uri, prefix="scoring-desk."),
-            engine=self.engine,
-            agreements=Agreements(AGREEMENT),
-            registry=self.registry,
-            metrics=CommonMetrics(self.registry),
-            tokens=Tokens([Tokens.entry("secret", role="sales", person="a person")]),
-        )
-        self.worker = worker(ScoringMetrics(CollectorRegistry()))
-        self.work = self.work_of(self.worker)
-
-    def work_of(self, its_worker: Any) -> Work[Any]:
-        return Work(
-            its_worker,
-            engine=self.engine,
-            bus=self.parts.bus,
-            clock=self.clock,
-            agreements=self.parts.agreements,
-            metrics=self.parts.metrics,
-        )
-
-    async def hears(self, *messages: Message) -> None:
-        await self.work.handle(records(*messages))
-
-    async def rows(self, sql: str, **given: Any) -> list[Any]:
-        async with self.engine.connect() as conn:
-            return list((await conn.execute(sa.text(sql), given)).all())
-
-    async def counts(self) -> list[int]:
-        return [(await self.rows(f"SELECT count(*) FROM scoring.{table}"))[0][0] for table in TABLES]
-
-    async def told(self, contact: int) -> list[dict[str, Any]]:
-        """What waits to be published about a contact, in order."""
-        sql = "SELECT value FROM scoring.outbox WHERE topic = 'lead.scores' AND key = :lead ORDER BY seq"
-        return [json.loads(row.value) for row in await self.rows(sql, lead=name(contact))]
-
-    async def empty(self) -> None:
-        async with self.engine.begin() as conn:
-            await conn.execute(sa.text(f"TRUNCATE {', '.join(f'scoring.{table}' for table in TABLES)}"))
-
-    async def close(self) -> None:
-        await self.parts.bus.close()
-        await self.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def uri(postgres: str) -> str:
-    migrate(postgres, "scoring")
-    return postgres
-
-
-@pytest.fixture
-async def desk(uri: str) -> AsyncIterator[Desk]:
-    desk = Desk(uri, ManualClock(NOW))
-    await desk.empty()
-    yield desk
-    await desk.close()
-
-
-@pytest.fixture
-async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
-    """A second instance on the same database and the same time."""
-    other = Desk(uri, desk.clock)
-    yield other
-    await other.close()
+__all__ = ["desk", "other", "uri"]
 
 
 @pytest.fixture
@@ -172,12 +52,8 @@ async def test_a_score_is_stored_with_what_it_tells_in_one_commit(desk: Desk) ->
 
 
 async def test_a_crash_before_the_commit_leaves_nothing_and_the_next_try_everything(desk: Desk) -> None:
-    async def save(conn: Any, changes: Any) -> None:
-        await desk.worker.save(conn, changes)
-        raise RuntimeError("the process died")
-
     with pytest.raises(RuntimeError):
-        await desk.work_of(dataclasses.replace(desk.worker, save=save)).handle(records(form(1)))
+        await desk.crashing().handle(records(form(1)))
     assert await desk.counts() == [0, 0, 0]
     await desk.hears(form(1))
     assert len(await desk.told(1)) == 1
