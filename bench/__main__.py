@@ -2,9 +2,9 @@
 
     python -m bench                 everything, a few minutes
     python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars, backtest,
-                                   conditions
+                                   conditions, rescoring
 
-All but calendars, backtest and conditions need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
+All but the last four need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
 docs/performance.md has it.
 """
 
@@ -35,7 +35,7 @@ import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench import backtest, bare, calendars, conditions, firing
+from bench import backtest, bare, calendars, conditions, firing, rescoring
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
 from services.ingest.domain.door import normalise
@@ -63,6 +63,8 @@ AIMS = {
     "calendars": "≥ 100,000",
     "backtest": "≤ 250 MB",
     "conditions": "< 1 µs",
+    "rescoring": "≥ 0.5",
+    "rescoring memory": "≤ 150 MB",
 }
 
 
@@ -430,6 +432,22 @@ def bench_backtest() -> Iterator[Row]:
             yield Row("its largest process", f"{found.peak_mb:,.0f} MB", "", "", AIMS["backtest"])
 
 
+# --- stored leads by another agreement ---
+
+
+def bench_rescoring() -> Iterator[Row]:
+    """Stored leads judged again by another agreement, against a bare loop that reads, judges and writes them."""
+    for many, ours, ceiling in rescoring.measure():
+        yield Row(
+            f"{many:,} stored leads judged again, {ours.told:.0%} told",
+            f"{ours.rate:,.0f} leads/s",
+            f"{ceiling.rate:,.0f} leads/s",
+            f"{ours.rate / ceiling.rate:.2f}",
+            AIMS["rescoring"],
+        )
+        yield Row("peak memory of the process", f"{ours.peak_mb:,.0f} MB", "", "", AIMS["rescoring memory"])
+
+
 BENCHES = {
     "door": bench_door,
     "pipeline": bench_pipeline,
@@ -437,8 +455,13 @@ BENCHES = {
     "firing": bench_firing,
     "memory": bench_memory,
 }
-# These need nothing but Python.
-ALONE = {"calendars": bench_calendars, "backtest": bench_backtest, "conditions": bench_conditions}
+# These need no Kafka.
+ALONE = {
+    "calendars": bench_calendars,
+    "backtest": bench_backtest,
+    "conditions": bench_conditions,
+    "rescoring": bench_rescoring,
+}
 
 
 def _on_ground(name: str) -> Iterator[Row]:
