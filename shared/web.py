@@ -73,6 +73,7 @@ class Service:
     tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     unready: Callable[[], Awaitable[Sequence[str]]] | None = None
     refresh: Callable[[], Awaitable[None]] | None = None  # before each scrape of /metrics
+    to_rescore: Callable[[], Mapping[tuple[str, str], int]] | None = None  # leads, by tenant and version in force
     open: Callable[[], Awaitable[None]] | None = None  # before the first request; what it raises stops the start
     close: Callable[[], Awaitable[None]] | None = None
     bears_outages: bool = False  # does its work while the bus or the database is away
@@ -329,11 +330,20 @@ class RecordedVersion(BaseModel):
     again_at: datetime | None = Field(description="when it last came back after another one of that tenant")
 
 
+class LeadsToRescore(BaseModel):
+    """How many stored leads of a tenant the version in force has yet to judge, as far as is known here."""
+
+    tenant: str
+    version: str
+    leads: int
+
+
 class AgreementsAnswer(BaseModel):
-    """What is in force, what is refused, and what was in force before, the latest first."""
+    """What is in force, what is refused, what is still to do, and what was in force before, the latest first."""
 
     in_force: list[AgreementInForce]
     refused: list[RefusedFile]
+    to_rescore: list[LeadsToRescore] = Field(description="where scoring runs; empty once all leads are judged")
     recorded: list[RecordedVersion]
 
 
@@ -346,6 +356,7 @@ def _agreements(services: Sequence[Service], parts: Parts) -> APIRouter:
         return AgreementsAnswer(
             in_force=[_in_force(agreement) for agreement in parts.agreements.now.agreements],
             refused=[RefusedFile(file=one.file, why=one.why, detail=one.detail) for one in parts.agreements.refused],
+            to_rescore=list(_to_rescore(services)),
             recorded=[RecordedVersion(**dataclasses.asdict(one)) for one in await _recorded(services, parts)],
         )
 
@@ -363,6 +374,14 @@ def _agreements(services: Sequence[Service], parts: Parts) -> APIRouter:
         raise Problem(404, "unknown", "there is no such version")
 
     return router
+
+
+def _to_rescore(services: Sequence[Service]) -> Iterator[LeadsToRescore]:
+    for service in services:
+        left = service.to_rescore() if service.to_rescore else {}
+        for (tenant, version), leads in left.items():
+            if leads:
+                yield LeadsToRescore(tenant=tenant, version=version, leads=leads)
 
 
 def _in_force(agreement: Agreement) -> AgreementInForce:

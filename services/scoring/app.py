@@ -70,7 +70,7 @@ def build(parts: Parts) -> Service:
     )
     rescoring = Rescoring(work, engine=parts.engine, agreements=parts.agreements, metrics=metrics)
     tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks(), "rescoring": rescoring.run}
-    return Service(name="scoring", router=_router(parts), tasks=tasks)
+    return Service(name="scoring", router=_router(parts), tasks=tasks, to_rescore=lambda: rescoring.left)
 
 
 def _router(parts: Parts) -> APIRouter:

@@ -73,6 +73,7 @@ class Rescoring:
         self._look_at = 0.0
         self._look_until = math.inf
         self._unreadable: set[str] = set()
+        self.left: dict[tuple[str, str], int] = {}  # by tenant and version: leads to be judged again, as last counted
         agreements.after_swap(self._swapped.set)
 
     async def run(self) -> None:
@@ -107,6 +108,7 @@ class Rescoring:
         self._followed, self._pass = in_force, None
         self._look_at, self._look_until = 0.0, math.inf
         self._metrics.to_rescore.clear()
+        self.left.clear()
         self._work.stuck.clear()  # what could not be judged may be now
         self._unreadable.clear()
 
@@ -146,8 +148,11 @@ class Rescoring:
 
     async def _count(self, at: _Tenant) -> None:
         async with self._engine.connect() as conn:
-            at.left = await store.count_other_agreements(conn, at.tenant, at.version)
-        self._metrics.to_rescore.labels(at.tenant, at.version).set(at.left)
+            self._show(at, await store.count_other_agreements(conn, at.tenant, at.version))
+
+    def _show(self, at: _Tenant, left: int) -> None:
+        at.left = self.left[at.tenant, at.version] = left
+        self._metrics.to_rescore.labels(at.tenant, at.version).set(left)
 
     async def _batch(self, at: _Tenant) -> int:
         """Judge the next leads of a tenant, in one transaction; how many were found."""
@@ -171,8 +176,7 @@ class Rescoring:
         judged = await self._work.sweep(claim, decide, tenant_of=tenant_of)
         at.after = found.last or at.after
         at.batches, at.judged, at.told = at.batches + 1, at.judged + len(judged), at.told + told
-        at.left = max(0, at.left - len(judged))
-        self._metrics.to_rescore.labels(at.tenant, at.version).set(at.left)
+        self._show(at, max(0, at.left - len(judged)))
         if at.batches % COUNT_EVERY == 0:
             await self._count(at)
         return len(found.leads)

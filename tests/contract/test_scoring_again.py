@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.handoff.app import build as build_handoff
 from services.scoring import rescoring, store
 from services.scoring.app import build as build_scoring
+from services.scoring.rescoring import Rescoring
 from services.scoring.store import Place
 from shared import events, work
 from shared.agreement import Agreement, Agreements
@@ -26,7 +28,7 @@ from shared.clock import ManualClock
 from shared.database import make_engine, migrate
 from shared.events import ContactErased, Message, identity
 from shared.metrics import CommonMetrics
-from shared.web import Parts, Supervisor, Tokens
+from shared.web import Parts, Supervisor, Tokens, create_app
 from shared.work import to_record
 from tests.agreements import in_force, with_follow_up, with_parts, with_points
 from tests.contract.conftest import Engine
@@ -251,6 +253,22 @@ async def test_how_far_it_is_is_shown_and_its_beginning_and_end_are_said(
         seen.append(left(desk))
     assert seen == [2, 0, 0]
     assert [r.message for r in caplog.records] == ["rescoring_started", "rescoring_ended"]
+
+
+async def test_how_far_it_is_stands_beside_the_agreements(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescoring, "LEADS_PER_BATCH", 3)
+    service = build_scoring(desk.parts)
+    its: Rescoring = service.tasks["rescoring"].__self__  # type: ignore[attr-defined]
+    transport = httpx.ASGITransport(create_app([service], desk.parts))
+    headers = {"Authorization": "Bearer secret"}
+    await desk.hears(*map(person, range(5)))
+    swap(desk)
+    told = []
+    async with httpx.AsyncClient(transport=transport, base_url="http://scoring", headers=headers) as client:
+        for _ in range(3):
+            await its.step()
+            told.append((await client.get("/agreements")).json()["to_rescore"])
+    assert told == [[{"tenant": TENANT, "version": STRICTER.version, "leads": 2}], [], []]
 
 
 async def test_how_many_are_left_counts_what_other_instances_did(
