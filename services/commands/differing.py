@@ -10,9 +10,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from shared.agreement import Agreement, load
+from shared.agreement import Agreement, check, following, load
 from shared.agreement.diff import Change, diff
-from shared.agreement.load import check
+from shared.agreement.following import read_all
+from shared.agreement.in_force import ALL_OTHERS
+from shared.agreement.source import Problem
 from shared.agreement.wording import HEADINGS
 
 MARKS: Final = {"added": "+", "removed": "−", "changed": "~", "moved": "↕"}
@@ -43,9 +45,14 @@ class Difference:
 
     @classmethod
     def of(cls, old: Path, new: Path) -> Difference:
-        """Raises Refused (`agreement_invalid`) for a file that cannot be used."""
-        before, after = (Side(file=path, agreement=load(path)) for path in (old, new))
-        return cls(old=before, new=after, changes=diff(before.agreement, after.agreement))
+        """Of a folder the agreement that holds for the tenant of `new` is the old one.
+
+        Raises Refused (`agreement_invalid`, `no_agreement`) for what cannot be used, or is not there.
+        """
+        after = load(new)
+        before = read_all(old).for_tenant(after.tenant or ALL_OTHERS) if old.is_dir() else load(old)
+        changes = diff(before, after)
+        return cls(old=Side(file=old, agreement=before), new=Side(file=new, agreement=after), changes=changes)
 
     @property
     def summary(self) -> str:
@@ -80,8 +87,12 @@ class Difference:
 
 def problems_of(*files: Path) -> list[str]:
     """What keeps the files from use, as `agreement check` tells it; a file given twice is told once."""
-    found = [problem for file in dict.fromkeys(files) for problem in check(file)]
+    found = [problem for file in dict.fromkeys(files) for problem in _checked(file)]
     return [str(problem) for problem in found if problem.severity == "error"]
+
+
+def _checked(file: Path) -> list[Problem]:
+    return following.check(file) if file.is_dir() else check(file)
 
 
 def _escaped(text: str) -> str:

@@ -52,6 +52,19 @@ def test_a_file_alone_is_compared_with_the_agreement_in_force(changed: Path) -> 
     assert invoke(changed).stdout == invoke(AGREEMENT, changed).stdout
 
 
+def test_of_a_folder_the_agreement_of_the_same_tenant_is_the_old_one(changed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "agreements"
+    folder.mkdir()
+    text = AGREEMENT.read_text("utf-8")
+    (folder / "all.yaml").write_text(text, "utf-8")
+    (folder / "own.yaml").write_text(f"tenant: hubspot:7\n{text}".replace("B: 4h", "B: 3h"), "utf-8")
+    assert "First touch for B leads: 4 h → 2 h" in invoke(folder, changed).stdout
+    changed.write_text(f"tenant: hubspot:7\n{changed.read_text('utf-8')}", "utf-8")
+    assert "First touch for B leads: 3 h → 2 h" in invoke(folder, changed).stdout
+    (folder / "all.yaml").write_text("agreement: half", "utf-8")
+    assert invoke(folder, changed).exit_code == 2
+
+
 def test_a_file_that_cannot_be_used_is_status_2_and_told_as_the_check_tells_it(changed: Path) -> None:
     changed.write_text(
         changed.read_text("utf-8").replace("B: 2h", "B: 2 hours").replace("half_life: 14d", "half_life: x")
