@@ -13,7 +13,8 @@ from shared.agreement.conditions import PROBLEMS, Path
 from shared.agreement.doubts import InCrm, doubts, unknown_in_crm
 from shared.agreement.hours import PLACED
 from shared.agreement.model import Agreement
-from shared.agreement.references import cross_references
+from shared.agreement.partial import without_what_is_wrong
+from shared.agreement.references import cross_references, unknown_names
 from shared.agreement.source import Problem, Source
 from shared.agreement.values import SLUG
 from shared.errors import Refused
@@ -105,6 +106,9 @@ def _validate(data: Any, source: Source) -> Agreement | None:
     except ValidationError as error:
         for one in error.errors(include_url=False, include_input=False):
             source.problems.extend(_problems(one, source))
+        if rest := without_what_is_wrong(data, error):
+            found = unknown_names(rest.agreement)
+            source.problems.extend(source.problem(rest.in_file(at), text) for at, text in found)
         return None
 
 

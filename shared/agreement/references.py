@@ -24,17 +24,23 @@ ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # from which to try whethe
 
 def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Names that point at nothing, and definitions that ask what nobody can know at that stage."""
+    yield from unknown_names(agreement)
     yield from _goals(agreement)
     yield from _definitions(agreement)
     yield from _words(agreement)
-    yield from _teams(agreement)
-    yield from _returns(agreement)
-    yield from _priorities(agreement)
-    yield from _calendars(agreement)
     yield from _managers(agreement)
     yield from _crm_owners(agreement)
     yield from _beyond_all_time(agreement)
     yield from _cadence(agreement)
+
+
+def unknown_names(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    """Names that point at nothing, and names that stand twice."""
+    yield from _references(agreement)
+    yield from _teams(agreement)
+    yield from _returns(agreement)
+    yield from _priorities(agreement)
+    yield from _calendars(agreement)
 
 
 def _goals(agreement: Agreement) -> Iterator[tuple[Path, str]]:
@@ -47,12 +53,16 @@ def _goals(agreement: Agreement) -> Iterator[tuple[Path, str]]:
             yield ("goals", n, "period"), f"has no working time of {agreement.follow_up.calendar}"
 
 
-def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+def _references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     names = [str(name) for name in agreement.definitions]
     for path, condition in agreement.conditions():
         for reference in condition.references:
             if reference.name not in names:
                 yield (*path, *within(path, reference.at)), _none_of(reference.name, "definitions", names)
+
+
+def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    names = [str(name) for name in agreement.definitions]
     for name, condition in agreement.definitions.items():
         yield from _definition(str(name), condition)
     for wanted in ("lead", "mql", "opportunity", "customer"):
