@@ -10,11 +10,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from shared.agreement import Agreement, check, following, load
+from shared.agreement import Agreement, load
 from shared.agreement.diff import Change, diff
+from shared.agreement.following import check as errors_of
 from shared.agreement.following import read_all
 from shared.agreement.in_force import ALL_OTHERS
-from shared.agreement.source import Problem
 from shared.agreement.wording import HEADINGS
 
 MARKS: Final = {"added": "+", "removed": "−", "changed": "~", "moved": "↕"}
@@ -87,12 +87,7 @@ class Difference:
 
 def problems_of(*files: Path) -> list[str]:
     """What keeps the files from use, as `agreement check` tells it; a file given twice is told once."""
-    found = [problem for file in dict.fromkeys(files) for problem in _checked(file)]
-    return [str(problem) for problem in found if problem.severity == "error"]
-
-
-def _checked(file: Path) -> list[Problem]:
-    return following.check(file) if file.is_dir() else check(file)
+    return [str(problem) for file in dict.fromkeys(files) for problem in errors_of(file)]
 
 
 def _escaped(text: str) -> str:
