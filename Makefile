@@ -16,7 +16,7 @@ setup: .venv/ready-dev ## make .venv with everything that tests and checks need
 test: .venv/ready-dev ## run the tests: make test ARGS="-k follow_up"; those whose real parts are missing skip
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then \
 		$(BIN)/python deploy/dev/kafka.py prepare || echo "without Kafka: its tests will skip"; fi
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/ready-dev ## lint, formatting, types, and the arrows between the packages
 	$(BIN)/ruff check

@@ -26,7 +26,7 @@ TOKEN = "system-test-token"
 CRM_TOKEN = "system-test-crm-token"
 NOTIFY_SECRET = "whsec_c3lzdGVtLXRlc3Qtc2VjcmV0LXN5c3RlbQ=="
 SERVICES = ("ingest", "scoring", "handoff", "kpi")
-DEADLINE_S = 300.0
+DEADLINE_S = 600.0
 PENDING = ("leadpact_spool_bytes", "leadpact_outbox_pending", "leadpact_consumer_lag")
 SERVICES_COMMAND = ("-m", "services")
 # The same, but a member that was killed is missed by its group after {seconds} instead of 10 or 15.
