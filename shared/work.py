@@ -386,36 +386,37 @@ class Work(Generic[S]):
 
     # --- commands and clocks: the same transaction without a record ---
 
-    async def command(self, key: str, decide: Decide[S], *, tenant: str, command_id: str) -> Decision[S] | None:
-        """Decide on one existing key. None when `command_id` was heard before.
+    async def command(
+        self, key: str, decide: Decide[S], *, tenant: str, command_id: str, said_id: str | None = None
+    ) -> Decision[S] | None:
+        """Decide on one existing key. None when `command_id` was heard before, and with the same `said_id`.
 
-        Raises Refused (`unknown`) when the key does not exist, whatever `decide` refuses, Refused
-        (`unstorable`) for what the database does not take, or Later.
+        Raises Refused (`key_reused`) when it was heard with another, Refused (`unknown`) when the key
+        does not exist, whatever `decide` refuses, Refused (`unstorable`) for what the database does
+        not take, or Later.
         """
         turn: _Turn[S] = _Turn(in_force=self._agreements.now)
         try:
             with database_errors_are_later():
                 async with self._engine.begin() as conn:
-                    decision = await self._obey(conn, turn, key, decide, tenant=tenant, command_id=command_id)
+                    if not await self._is_new(conn, command_id, said_id):
+                        return None
+                    decision = await self._obey(conn, turn, key, decide, tenant=tenant)
         except DBAPIError as error:
             raise Refused("unstorable", f"the database refused what it says: {type(error).__name__}") from error
-        if decision is not None:
-            self._committed(turn)
+        self._committed(turn)
         return decision
 
+    async def _is_new(self, conn: AsyncConnection, command_id: str, said_id: str | None) -> bool:
+        fresh = await self._inbox(conn, [command_id, *([said_id] if said_id else [])])
+        if fresh and command_id not in fresh:
+            raise Refused("key_reused", "this key named another request before: give each its own")
+        return bool(fresh)
+
     async def _obey(
-        self,
-        conn: AsyncConnection,
-        turn: _Turn[S],
-        key: str,
-        decide: Decide[S],
-        *,
-        tenant: str,
-        command_id: str,
-    ) -> Decision[S] | None:
+        self, conn: AsyncConnection, turn: _Turn[S], key: str, decide: Decide[S], *, tenant: str
+    ) -> Decision[S]:
         turn.now = self._clock.now()
-        if not await self._inbox(conn, [command_id]):
-            return None
         turn.begin(await self.worker.load(conn, [key]))
         if key not in turn.states:
             raise Refused("unknown", f"there is no lead {key}")

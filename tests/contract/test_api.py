@@ -222,6 +222,24 @@ async def test_if_match_is_an_etag_or_a_star(desk: Desk, api: httpx.AsyncClient,
     assert (await ordered(api, "accept", headers={"If-Match": match})).status_code == status
 
 
+@pytest.mark.parametrize("command", ["attempts", "bulk/attempts"])
+async def test_another_request_under_the_same_key_is_refused_and_not_taken_for_done(
+    desk: Desk, api: httpx.AsyncClient, command: str
+) -> None:
+    await desk.hears(demo(1))
+    path = "/leads/bulk/attempts" if command.startswith("bulk") else f"/leads/{name(1)}/attempts"
+    leads = {"leads": [name(1)]} if command.startswith("bulk") else {}
+    key = {**bearer("sales"), "Idempotency-Key": "k"}
+    call, email = {"channel": "phone", "outcome": "no_answer"}, {"channel": "email", "outcome": "sent"}
+    first = await api.post(path, json=leads | call, headers=key)
+    other = await api.post(path, json=leads | email, headers=key)
+    again = await api.post(path, json={"outcome": "no_answer", "channel": "phone"} | leads, headers=key)
+    refused = other.json()["results"][0]["problem"] if leads else other.json()
+    assert (refused["status"], refused["title"]) == (422, "key_reused")
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert [one["channel"] for one in (await lead_of(api, 1))["attempts"]] == ["phone"]
+
+
 # --- many at once ---
 
 

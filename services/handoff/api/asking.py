@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -26,24 +27,30 @@ class Asked:
     """A command as it was asked for. With a key that was heard before it is not done again.
 
     A key is that of one person for one command on one lead, or on one list of them: what others or
-    other commands call by the same name is something else. `version`: the only one to do it on.
+    other commands call by the same name is something else. `said` is the body, of which a key names
+    one alone. `version`: the only one to do it on.
     """
 
     command: Cause
     path: str
     by: Caller
     key: str
+    said: str
     version: int | None = None
 
     def id(self, *lead: str) -> str:
         """The command's own identity; of a bulk command, for each lead one that follows from it."""
         return identity("command", self.path, self.by.person, self.key, *lead)
 
+    def said_id(self, *lead: str) -> str:
+        """The identity of the command with what it says."""
+        return identity("said", self.id(*lead), self.said)
+
 
 def asks(tokens: Tokens, command: Cause) -> Any:
     """A FastAPI dependency: the command, asked for by somebody whose role may give it."""
 
-    def asked(
+    async def asked(
         request: Request,
         by: Caller = caller(tokens, scoped=True),
         key: Annotated[
@@ -61,7 +68,14 @@ def asks(tokens: Tokens, command: Cause) -> Any:
     ) -> Asked:
         _check_role(by, command)
         path: str = request.scope["path"]
-        return Asked(command=command, path=path, by=by, key=key or secrets.token_hex(16), version=version_of(match))
+        return Asked(
+            command=command,
+            path=path,
+            by=by,
+            key=key or secrets.token_hex(16),
+            said=_said(await request.body()),
+            version=version_of(match),
+        )
 
     return Depends(asked)
 
@@ -70,6 +84,17 @@ def _check_role(by: Caller, command: Cause) -> None:
     if command not in MAY[by.role]:
         log.info("command_refused", code="forbidden", command=command, role=by.role, leads=1)
         raise Problem(403, "forbidden", f"{command} needs one of the roles {', '.join(roles_for(command))}")
+
+
+def _said(body: bytes) -> str:
+    """What a body says, however it is written; of many leads without their names: each has a command of its own."""
+    try:
+        data = json.loads(body or b"{}")
+    except ValueError:
+        return ""  # refused for that
+    if isinstance(data, dict):
+        data.pop("leads", None)
+    return json.dumps(data, sort_keys=True)
 
 
 def version_of(match: str | None) -> int | None:

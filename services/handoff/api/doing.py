@@ -57,7 +57,7 @@ class Doing:
     async def one(self, asked: Asked, lead: str, decide: Decide, response: Response) -> LeadView:
         """Do it, and show the lead as it then stands."""
         try:
-            done = await self._do(asked, asked.id(), lead, decide)
+            done = await self._do(asked, asked.id(), asked.said_id(), lead, decide)
         except Refused as error:
             _tell(asked, [error.code])
             raise problem_for(error) from error
@@ -77,7 +77,7 @@ class Doing:
 
     async def _result(self, asked: Asked, lead: str, decide: Decide) -> Result:
         try:
-            done = await self._do(asked, asked.id(lead), lead, decide)
+            done = await self._do(asked, asked.id(lead), asked.said_id(lead), lead, decide)
         except Refused as error:
             return _failed(lead, problem_for(error))
         except Problem as problem:
@@ -89,11 +89,11 @@ class Doing:
             return _failed(lead, Problem(500, "broken", "the command could not be handled"))
         return Result(lead=lead, status=200, state=done.lead.state, version=done.lead.version, replayed=done.replayed)
 
-    async def _do(self, asked: Asked, command_id: str, lead: str, decide: Decide) -> Done:
+    async def _do(self, asked: Asked, command_id: str, said_id: str, lead: str, decide: Decide) -> Done:
         tenant = tenant_of(lead)
         view = view_of(asked.by, self._parts.agreements.now)
         handle = _handler(decide, Command(id=command_id, person=asked.by.person), view, asked.version)
-        decision = await self._work.command(lead, handle, tenant=tenant, command_id=command_id)
+        decision = await self._work.command(lead, handle, tenant=tenant, command_id=command_id, said_id=said_id)
         if decision is not None:
             return Done(lead=decision.state, view=view, replayed=False)
         return Done(lead=known_to_be(await read(self._parts, store.find, lead)), view=view, replayed=True)
