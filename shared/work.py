@@ -6,6 +6,9 @@ its state is loaded and saved for many keys at once. From that this module keeps
 - State, outgoing messages and whatever else `save` writes are one transaction (promise 4).
 - A message known to the inbox is not handled again (promise 2). The inbox row is written first, so
   two members that hold the same records for a moment wait for each other instead of both deciding.
+- A message about a key that passes it on (`passes_on`: a lead that became part of another) is decided on
+  for whom it is passed on to, in the same transaction. All rows of a transaction are locked at once, in
+  the order of their keys: when one of them names a key that is not among them, it begins again with that.
 - A message that cannot be decoded, is refused, or makes its handler or the database fail goes to
   `dead.letters` with its bytes, alone (promise 3); it leaves no inbox row, so a replay is heard.
 - A turn takes one snapshot of the agreements in force, and everything in it is decided by that. Which
@@ -27,7 +30,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -74,7 +77,7 @@ class Facts(Generic[S]):
 
     now: datetime
     agreement: Agreement
-    key: str = ""  # what is decided on
+    key: str = ""  # what is decided on: whom the message's own key passes it on to, or that key
     found: Any = None  # what `prepare` brought for the batch
     others: Mapping[str, S] = field(default_factory=dict)  # states of the message's further keys
 
@@ -113,7 +116,8 @@ class Worker(Generic[S]):
     `load` returns the states of those keys that exist, and locks their rows (in the order of the
     keys) until the transaction ends. `prepare` may do slow or outside reads before it starts, and
     does them again when a batch has to be tried again. `keys` names what a message is about, the
-    key whose state is decided on first. `committed` gets what was decided once it is committed. `part` names a
+    key whose state is decided on first; `passes_on` tells for whom a state takes a message ("": itself).
+    `committed` gets what was decided once it is committed. `part` names a
     further loop of the same service, which reads topics of its own and so waits for no other; outbox
     and inbox are the service's.
     """
@@ -129,6 +133,18 @@ class Worker(Generic[S]):
     prepare: Callable[[Sequence[Message]], Awaitable[Any]] | None = None
     part: str = ""
     keys: Callable[[Message], Sequence[str]] = lambda message: (message.key,)
+    passes_on: Callable[[S, Message], str] = lambda state, message: ""
+
+    def about(self, message: Message, states: Mapping[str, S]) -> tuple[str, ...]:
+        """What `message` is decided on, as far as `states` tell whom it is passed on to; each once."""
+        return tuple(dict.fromkeys(self._taker(key, message, states) for key in self.keys(message)))
+
+    def _taker(self, key: str, message: Message, states: Mapping[str, S]) -> str:
+        passed: set[str] = set()  # an older version may have stored a circle
+        while key in states and key not in passed and (further := self.passes_on(states[key], message)):
+            passed.add(key)
+            key = further
+        return key
 
     @property
     def group(self) -> str:
@@ -150,6 +166,14 @@ class _Prepared:
     """What `prepare` brought, which may be nothing."""
 
     found: Any
+
+
+class _Further(Exception):
+    """What was loaded passes messages on to keys that were not."""
+
+    def __init__(self, keys: Set[str]) -> None:
+        super().__init__(len(keys))
+        self.keys = keys
 
 
 class Traffic:
@@ -291,12 +315,23 @@ class Work(Generic[S]):
                 await self._attempt(part, [], prepared)
 
     async def _transact(self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any) -> None:
+        """All of it in one transaction, which begins again when it takes more keys than were known."""
+        further: set[str] = set()
+        while True:
+            try:
+                return await self._transact_on(taken, dead, found, further)
+            except _Further as error:
+                further |= error.keys
+
+    async def _transact_on(
+        self, taken: Sequence[_Taken], dead: Sequence[DeadLetter], found: Any, further: Set[str]
+    ) -> None:
         turn: _Turn[S] = _Turn(in_force=self._agreements.now, dead=list(dead))
         wanted = [t for t in taken if self._wants(t.message, turn)]
         async with self._engine.begin() as conn:
             turn.now = self._clock.now()
             fresh = await self._take_into_inbox(conn, wanted, turn)
-            turn.begin(await self._load(conn, fresh))
+            turn.begin(await self._load(conn, [t.message for t in fresh], further))
             self._decide(fresh, turn, found)
             await self._forget_refused(conn, turn.refused)
             await self._write(conn, turn)
@@ -337,10 +372,14 @@ class Work(Generic[S]):
         rows = await conn.execute(sa.text(sql), {"ids": sorted(set(ids))})
         return {row[0].hex for row in rows}
 
-    async def _load(self, conn: AsyncConnection, fresh: Sequence[_Taken]) -> dict[str, S]:
-        keys = sorted({key for t in fresh for key in self.worker.keys(t.message)})
-        states = dict(await self.worker.load(conn, keys)) if keys else {}
-        return {key: states[key] if key in states else self.worker.new(key) for key in keys}
+    async def _load(self, conn: AsyncConnection, fresh: Sequence[Message], further: Set[str]) -> dict[str, S]:
+        """The states of all keys that `fresh` are about, locked. Raises _Further when `further` lacks one."""
+        keys = sorted({key for message in fresh for key in self.worker.keys(message)} | further)
+        loaded = dict(await self.worker.load(conn, keys)) if keys else {}
+        states = {key: loaded[key] if key in loaded else self.worker.new(key) for key in keys}
+        if missing := {key for message in fresh for key in self.worker.about(message, states)} - states.keys():
+            raise _Further(missing)
+        return states
 
     def _decide(self, fresh: Sequence[_Taken], turn: _Turn[S], found: Any) -> None:
         for taken in fresh:
@@ -354,13 +393,13 @@ class Work(Generic[S]):
                 turn.outcomes.append((kind, "dead"))
 
     def _decide_one(self, message: Message, turn: _Turn[S], found: Any) -> None:
-        key, *further = self.worker.keys(message)
+        key, *others = self.worker.about(message, turn.states)
         facts = Facts(
             now=turn.now,
             agreement=turn.agreement_of(message.tenant),
             key=key,
             found=found,
-            others={other: turn.states[other] for other in further},
+            others={other: turn.states[other] for other in others},
         )
         turn.add(key, self.worker.handlers[type(message)](turn.states[key], message, facts))
 

@@ -16,14 +16,15 @@ from shared.events import LeadScored
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Lead)
 
+_MAKE = sa.text("""
+    INSERT INTO scoring.leads (lead, updated_at)
+    SELECT t.lead, now() FROM unnest(CAST(:leads AS text[])) AS t(lead)
+    WHERE NOT EXISTS (SELECT FROM scoring.leads l WHERE l.lead = t.lead) ORDER BY t.lead
+    ON CONFLICT DO NOTHING
+""")
 _LOCK = sa.text(
     "SELECT lead, state FROM scoring.leads WHERE lead = ANY(CAST(:leads AS text[])) ORDER BY lead FOR UPDATE"
 )
-_CLAIM = sa.text("""
-    INSERT INTO scoring.leads (lead, updated_at)
-    SELECT lead, now() FROM unnest(CAST(:leads AS text[])) AS t(lead) ORDER BY lead
-    ON CONFLICT DO NOTHING RETURNING lead
-""")
 _SAVE = sa.text("""
     UPDATE scoring.leads SET state = t.state, updated_at = :now, agreement = t.agreement
     FROM unnest(CAST(:leads AS text[]), CAST(:states AS bytea[]), CAST(:agreements AS text[]))
@@ -48,28 +49,15 @@ _READ = sa.text("SELECT state FROM scoring.leads WHERE lead = :lead AND state IS
 
 
 async def load(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, Lead]:
-    """The leads that are known, locked; of the others the rows are made and so locked too (leads_pkey).
+    """The leads that are known, locked; of the others empty rows are made and so locked too (leads_pkey).
 
-    A merge touches leads of other partitions, which another instance may be at: without a row to
-    wait at, both would begin the same lead anew.
+    A merge and what follows it touch leads of other partitions, which another instance may be at: without
+    a row to wait at, both would begin the same lead anew. Rows are made before any is locked, both in the
+    order of the keys, so that two who do this never wait for each other.
     """
-    found = await _lock(conn, leads)
-    missing = sorted(set(leads) - found.keys())
-    taken = await _claim(conn, missing) if missing else set()
-    if late := [lead for lead in missing if lead not in taken]:
-        found |= await _lock(conn, late)
-    return {lead: _decoder.decode(state) for lead, state in found.items() if state is not None}
-
-
-async def _lock(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, bytes | None]:
-    """Rows of these leads, locked in the order of their keys (leads_pkey)."""
+    await conn.execute(_MAKE, {"leads": list(leads)})
     rows = await conn.execute(_LOCK, {"leads": list(leads)})
-    return {row.lead: row.state for row in rows}
-
-
-async def _claim(conn: AsyncConnection, leads: Sequence[str]) -> set[str]:
-    """Make empty rows; which of them were ours to make (leads_pkey)."""
-    return {row.lead for row in await conn.execute(_CLAIM, {"leads": list(leads)})}
+    return {row.lead: _decoder.decode(row.state) for row in rows if row.state is not None}
 
 
 async def save(

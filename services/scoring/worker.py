@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring import store
@@ -54,12 +55,21 @@ def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> Decision
     after = lead if lead.closed else _seen(lead, message)
     for other in facts.others.values():
         after = leads.united(after, other)
-    others = {key: leads.merged_into(other, message.lead) for key, other in facts.others.items()}
+    others = {key: leads.merged_into(other, facts.key) for key, other in facts.others.items()}
     return replace(_conclude(lead, after, message, facts), others=others)
 
 
 def _erased(lead: Lead, message: ContactErased, facts: Facts[Lead]) -> Decision[Lead]:
-    return Decision(state=leads.erased(lead) if message.privacy else leads.deleted(lead, leads.seconds(message.at)))
+    """A deletion that the lead had outlived when it is heard of tells its score again: hand-off heard of it too."""
+    if message.privacy:
+        return Decision(state=leads.erased(lead))
+    return _conclude(lead, leads.deleted(lead, leads.seconds(message.at)), message, facts)
+
+
+def _passes_on(lead: Lead, message: Message) -> str:
+    """Whoever became part of another is meant by its old key, too. But with a merge the CRM deletes the old record."""
+    deleted = isinstance(message, ContactErased) and not message.privacy
+    return "" if deleted else lead.merged_into
 
 
 def _seen(lead: Lead, message: LeadMessage) -> Lead:
@@ -67,7 +77,8 @@ def _seen(lead: Lead, message: LeadMessage) -> Lead:
 
 
 def _conclude(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead]) -> Decision[Lead]:
-    state, scored = scorer_of(facts.agreement).conclude(before, after, message, facts.now)
+    said = message if message.lead == facts.key else structs.replace(message, lead=facts.key)
+    state, scored = scorer_of(facts.agreement).conclude(before, after, said, facts.now)
     return Decision(state=state, messages=(scored,) if scored else ())
 
 
@@ -105,6 +116,7 @@ def worker(metrics: ScoringMetrics) -> Worker[Lead]:
         save=save,
         committed=metrics.committed,
         keys=_keys,
+        passes_on=_passes_on,
     )
 
 

@@ -133,6 +133,23 @@ async def test_a_merged_lead_keeps_nothing_of_the_person(desk: Desk) -> None:
     assert name(2) in state
 
 
+async def test_what_comes_late_of_a_merged_lead_is_told_under_the_survivors_next_version(desk: Desk) -> None:
+    await desk.hears(
+        person(3), about(ContactsMerged, 3, merged=(name(2),)), about(ContactsMerged, 2, merged=(name(1),))
+    )
+    await desk.hears(form(1))
+    assert [(score["version"], score["grade"]) for score in await desk.told(3)] == [(1, "A4"), (2, "A1")]
+    assert await desk.told(1) == []
+
+
+async def test_an_erasure_under_the_key_of_a_merged_lead_erases_the_survivor(desk: Desk) -> None:
+    await desk.hears(person(1), form(2), about(ContactsMerged, 2, merged=(name(1),)))
+    await desk.hears(about(ContactErased, 1, privacy=True), form(2, "ebook"))
+    states = [state for (state,) in await desk.rows("SELECT encode(state, 'escape') FROM scoring.leads")]
+    assert not [state for state in states if EMAIL in state or "demo-request" in state or "ebook" in state]
+    assert await desk.rows("SELECT 1 FROM scoring.leads WHERE grade IS NOT NULL") == []
+
+
 # --- the API ---
 
 

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared import events
 from shared.bus.embedded import EmbeddedBus
 from shared.errors import Broken, Later, Refused
-from shared.events import ActivityLogged, Channel, Direction, Outcome, PageVisited, identity
+from shared.events import ActivityLogged, Channel, Direction, Message, Outcome, PageVisited, identity
 from shared.work import INBOX_KEEP, Decision, Facts
 from tests.contract.conftest import Engine
 from tests.contract.work_shop import (
@@ -214,6 +214,45 @@ async def test_two_instances_that_hold_the_same_records_for_a_moment_decide_once
 async def test_a_merge_decides_on_all_its_leads_together(desk: Shop) -> None:
     await desk.work.handle(records(form(1, "a"), form(2, "b"), form(3, "c"), merge(1, 2, 3)))
     assert await desk.words() == {1: ["a", "b", "c"], 2: [], 3: []}
+
+
+async def test_what_is_said_of_a_lead_that_became_part_of_another_is_decided_on_there(desk: Shop) -> None:
+    await desk.work.handle(records(form(3, "c"), merge(3, 2), merge(2, 1)))
+    await desk.work.handle(records(form(1, "a"), form(2, "b")))
+    assert await desk.words() == {3: ["c", "a", "b"]}
+    assert [row.version for row in await desk.rows("SELECT version FROM OUR.leads WHERE lead = :l", l=name(3))] == [3]
+
+
+async def test_leads_that_merge_and_are_heard_of_late_in_two_instances_at_once_lose_nothing_and_nobody_waits_in_vain(
+    desk: Shop,
+) -> None:
+    count = 30
+    chains = [(n, n + count, n + 2 * count) for n in range(count)]
+    merges = [merge(*pair) for a, b, c in chains for pair in ((a, b), (b, c))]
+    said = [form(contact, f"{contact} {n}") for n in range(3) for chain in chains for contact in chain]
+    other = desk.again()
+    async with closing(other):
+        await asyncio.gather(*_in_parts(desk, merges), *_in_parts(other, list(reversed(said))))
+        await asyncio.gather(*_in_parts(desk, [form(c, "late") for c in range(3 * count)]), *_in_parts(other, merges))
+    assert {contact: len(words) for contact, words in (await desk.words()).items() if words} == {
+        first: 12 for first, _, _ in chains
+    }
+
+
+def _in_parts(shop: Shop, messages: Sequence[Message]) -> list[Awaitable[None]]:
+    """Handled at once by several members, as of several partitions."""
+    return [shop.work.handle(records(*messages[n::3])) for n in range(3)]
+
+
+async def test_a_merge_reaches_what_other_partitions_still_tell(shop: Shop) -> None:
+    """On the bus: the merged lead's own records come in whatever order beside the survivor's."""
+    async with shop.open():
+        for number in range(20):
+            await shop.bus.publish([new_record(merge(number, number + 20)), new_record(form(number + 20, "late"))])
+        await shop.has_seen(40)
+    assert {contact: words for contact, words in (await shop.words()).items() if words} == {
+        number: ["late"] for number in range(20)
+    }
 
 
 # --- one bad message goes alone ---

@@ -48,6 +48,7 @@ class Tally:
     lead: str
     version: int = 0
     words: tuple[str, ...] = ()
+    became: str = ""  # the lead that it is part of now
 
 
 async def nothing(*_: Any) -> None:
@@ -149,6 +150,7 @@ class Shop:
             save=self._save,
             prepare=self._prepare,
             keys=self._keys,
+            passes_on=lambda tally, message: tally.became,
         )
 
     def _keys(self, message: Message) -> Sequence[str]:
@@ -170,7 +172,7 @@ class Shop:
 
     def _merged(self, tally: Tally, message: ContactsMerged, facts: Facts[Tally]) -> Decision[Tally]:
         words = [word for other in facts.others.values() for word in other.words]
-        others = {key: replace(other, words=()) for key, other in facts.others.items()}
+        others = {key: replace(other, words=(), became=facts.key) for key, other in facts.others.items()}
         return Decision(state=replace(tally, words=(*tally.words, *words)), others=others)
 
     async def _prepare(self, messages: Sequence[Message]) -> None:
@@ -191,16 +193,17 @@ class Shop:
     @staticmethod
     def _tallies(rows: Any) -> dict[str, Tally]:
         return {
-            row.lead: Tally(lead=row.lead, version=row.version, words=tuple(json.loads(row.words)))
+            row.lead: Tally(lead=row.lead, version=row.version, words=tuple(json.loads(row.words)), became=row.became)
             for row in rows
-            if row.version
+            if row.version or row.became or row.words != "[]"
         }
 
     async def _save(self, conn: AsyncConnection, changes: Changes[Tally]) -> None:
-        sql = f"UPDATE {self.schema}.leads SET version = :version, words = :words, plain = :plain WHERE lead = :lead"
+        sql = f"UPDATE {self.schema}.leads SET version = :version, words = :words, plain = :plain, became = :became"
+        sql += " WHERE lead = :lead"
         for tally in changes.states.values():
             row = {"lead": tally.lead, "version": tally.version, "words": json.dumps(tally.words)}
-            await conn.execute(sa.text(sql), row | {"plain": " ".join(tally.words)})
+            await conn.execute(sa.text(sql), row | {"plain": " ".join(tally.words), "became": tally.became})
         await self.hooks.saved(conn)
 
     async def claim(self, conn: AsyncConnection, now: datetime) -> Mapping[str, Tally]:
@@ -247,7 +250,7 @@ class Shop:
 
     async def words(self) -> dict[int, list[str]]:
         """What is stored of each contact of the usual tenant."""
-        rows = await self.rows("SELECT lead, words FROM OUR.leads WHERE version > 0 ORDER BY lead")
+        rows = await self.rows("SELECT lead, words FROM OUR.leads WHERE version > 0 OR words <> '[]' ORDER BY lead")
         return {int(row.lead.rpartition(":")[2]): json.loads(row.words) for row in rows}
 
     async def stored(self) -> dict[str, int]:
@@ -292,6 +295,7 @@ async def make_schema(uri: str) -> str:
         create_inbox_and_outbox(operations, schema)
         create_agreements(operations, schema)
         columns = "lead text PRIMARY KEY, version int NOT NULL DEFAULT 0, words text NOT NULL DEFAULT '[]', plain text"
+        columns += ", became text NOT NULL DEFAULT ''"
         conn.execute(sa.text(f"CREATE TABLE {schema}.leads ({columns})"))
 
     async with engine.begin() as conn:

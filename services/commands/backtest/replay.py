@@ -63,13 +63,18 @@ class Service(Generic[S]):
         return decision
 
     def _decide(self, message: Message, now: datetime) -> tuple[str, Decision[S]]:
-        key, *further = self._worker.keys(message)
+        key, *others = self.about(message)
         facts = Facts(
             now=now,
             agreement=self._agreements.for_tenant(message.tenant),
-            others={other: self._state(other) for other in further},
+            key=key,
+            others={other: self._state(other) for other in others},
         )
         return key, self._worker.handlers[type(message)](self._state(key), message, facts)
+
+    def about(self, message: Message) -> tuple[str, ...]:
+        """What the message is decided on: a lead that was merged away passes it on."""
+        return self._worker.about(message, self.states)
 
     def decide(self, key: str, now: datetime, judge: Callable[[S, Facts[S]], Decision[S]]) -> Decision[S] | None:
         """A decision without a message. None: it is refused."""
@@ -117,7 +122,7 @@ class House:
 
     def hears(self, message: LeadMessage, now: datetime) -> None:
         """Let time pass for the leads that it is about, and everything follow from it."""
-        for lead in _about(message):
+        for lead in self._handoff.about(message):
             self.waits(lead, now)
         self._tell(message, now)
         self._publish(self._handoff.hear(message, now), now)
@@ -141,10 +146,6 @@ class House:
         counted = self._kpi.hear(message, now)
         if counted is not None:
             self.counted(counted, message)
-
-
-def _about(message: LeadMessage) -> Iterable[str]:
-    return (message.lead, *message.merged) if isinstance(message, ContactsMerged) else (message.lead,)
 
 
 # --- in order ---

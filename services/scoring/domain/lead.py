@@ -155,8 +155,13 @@ def erased(lead: Lead) -> Lead:
 
 
 def united(lead: Lead, other: Lead) -> Lead:
-    """The lead with the history of another that was merged into it. Its own numbers go on."""
-    if lead.closed or other.erased:
+    """The lead with the history of another that was merged into it. Its own numbers go on.
+
+    Both are one person: forgotten under one key is forgotten.
+    """
+    if other.erased:
+        return erased(lead)
+    if lead.closed:
         return lead
     properties = dict(lead.properties)
     for name, value in other.properties.items():
@@ -174,7 +179,7 @@ def united(lead: Lead, other: Lead) -> Lead:
 
 
 def merged_into(lead: Lead, survivor: str) -> Lead:
-    """What is left of a lead that became part of another."""
+    """What is left of a lead that became part of another: whoever hears of it goes on there."""
     return lead if lead.closed else Lead(merged_into=survivor, told=_without_digest(lead.told))
 
 

@@ -63,7 +63,8 @@ class Scorer:
         """The lead as it is to be kept, and its new score when there is something to tell.
 
         That is: a change of grades, fit points, journey, disqualification, forms or profile since it
-        was last told, interest that this message moved by 0.1 or more, or its return after a deletion.
+        was last told, interest that this message moved by 0.1 or more, its return after a deletion, or a
+        deletion that is heard of after its return.
         Fading alone tells nothing until a grade changes with it.
         """
         if after is before or after.gone:
@@ -71,6 +72,7 @@ class Scorer:
         score, profile = self.score(after, now), self.profile(after)
         digest = self._digest(after, score, profile)
         known = after.told is not None and after.told.digest == digest and not before.gone
+        known = known and before.deleted_at == after.deleted_at
         if known and not self._moved(before, after, score, now):
             return self._judged(after), None
         cause = Cause(message.tenant, message.lead, message.id)

@@ -55,7 +55,7 @@ histories = st.lists(st.one_of(changes, visits, submissions, deletions), max_siz
 def after(messages: list[LeadMessage], lead: Lead | None = None) -> Lead:
     lead = lead or Lead()
     for message in messages:
-        lead = HANDLERS[type(message)](lead, message, Facts(now=NOW, agreement=AGREEMENT)).state
+        lead = HANDLERS[type(message)](lead, message, Facts(now=NOW, agreement=AGREEMENT, key=message.lead)).state
     return lead
 
 
@@ -106,7 +106,7 @@ def test_a_privacy_deletion_at_any_place_leaves_nothing_personal(
 def test_versions_count_from_one_without_holes(history: list[LeadMessage], data: st.DataObject) -> None:
     lead, versions = Lead(), []
     for message in data.draw(st.permutations(history)):
-        decision = HANDLERS[type(message)](lead, message, Facts(now=NOW, agreement=AGREEMENT))
+        decision = HANDLERS[type(message)](lead, message, Facts(now=NOW, agreement=AGREEMENT, key=message.lead))
         lead = decision.state
         versions += [scored.version for scored in decision.messages]  # type: ignore[attr-defined]
     assert versions == list(range(1, len(versions) + 1))
@@ -134,7 +134,7 @@ def test_a_merge_gives_the_score_that_one_lead_with_both_histories_has(
     first: list[LeadMessage], second: list[LeadMessage]
 ) -> None:
     merged = ContactsMerged(id=identity("merge"), tenant=TENANT, at=NOW, lead=LEAD, merged=("hubspot:1:8",))
-    facts = Facts(now=NOW, agreement=AGREEMENT, others={"hubspot:1:8": after(second)})
+    facts = Facts(now=NOW, agreement=AGREEMENT, key=LEAD, others={"hubspot:1:8": after(second)})
     decision = HANDLERS[ContactsMerged](after(first), merged, facts)
     assert score(decision.state) == score(after([*first, *second]))
     assert untold(decision.others["hubspot:1:8"]) == Lead(merged_into=LEAD)

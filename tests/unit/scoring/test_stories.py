@@ -72,7 +72,7 @@ class Story:
         id_ = identity(kind.__name__, at, sorted(said.items(), key=str))
         message = kind(id=id_, tenant=TENANT, lead=LEAD, at=at, **said)
         decision = HANDLERS[kind](
-            self.lead, message, Facts(now=self.now, agreement=self.agreement, others=others or {})
+            self.lead, message, Facts(now=self.now, agreement=self.agreement, key=LEAD, others=others or {})
         )
         self.lead = decision.state
         self.told += [m for m in decision.messages if isinstance(m, LeadScored)]
@@ -212,7 +212,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
     value = PropertyValue(name="jobtitle", value="CEO", at=datetime(2026, 3, 2))  # noqa: DTZ001
     message = ContactChanged(id=identity("x"), tenant=TENANT, lead=LEAD, at=START, values=(value,))
     with pytest.raises(Refused):
-        HANDLERS[ContactChanged](Lead(), message, Facts(now=START, agreement=AGREEMENT))
+        HANDLERS[ContactChanged](Lead(), message, Facts(now=START, agreement=AGREEMENT, key=LEAD))
 
 
 # --- why ---
