@@ -9,6 +9,7 @@ from typing import Any
 from shared.agreement import Agreement, InForce, load
 from shared.agreement.follow_up import FollowUp
 from shared.agreement.in_force import ALL_OTHERS, BEGINNING, TakenUp
+from shared.agreement.qualification import Signal
 
 SHIPPED_FILE = Path(__file__).parents[1] / "deploy" / "agreement.yaml"
 SHIPPED = load(SHIPPED_FILE)
@@ -54,3 +55,16 @@ def with_points(agreement: Agreement = SHIPPED, *, decision_maker: float = 40, d
         "interest": interest.model_copy(update={"urgency": urgency}),
     }
     return with_parts(agreement, qualification=agreement.qualification.model_copy(update=parts))
+
+
+def with_signals(agreement: Agreement = SHIPPED, **signals: list[dict[str, Any]]) -> Agreement:
+    """The agreement with further signals in its families, said as in the file."""
+    interest = agreement.qualification.interest
+    families = {
+        name: interest.families[name].model_copy(
+            update={"signals": (*interest.families[name].signals, *map(Signal.model_validate, more))}
+        )
+        for name, more in signals.items()
+    }
+    qualification = agreement.qualification.model_copy(update={"interest": interest.model_copy(update=families)})
+    return with_parts(agreement, qualification=qualification)

@@ -20,6 +20,7 @@ TRACKS = ("awareness", "decision", "iarna")
 TEAMS = ("inbound", "sud-est")
 PRIORITIES = (NORMAL, "urgent", "vip")
 FIT, LEVELS = "ABCD", "1234"
+ACTS = ("email_opened", "email_clicked", "email_replied", "meeting_booked", "meeting_held")
 STAGES = ("decision", "consideration", "awareness")
 WEEK = ("mon-fri", "sat", "sun")
 TIMES = ("09:00-13:00", "14:00-18:00", "22:00-06:00")
@@ -168,14 +169,19 @@ fit = st.fixed_dictionaries(
         "rules": st.lists(rule, max_size=3),
     },
 )
+of_signals = {"name": names, "within": durations, "once": st.sampled_from(["per_lead", "per_day"])}
 signal = st.one_of(
     st.fixed_dictionaries(
         {"on": st.just("page_visited"), "points": st.integers(1, 60)},
-        optional={"name": names, "when": st.just({"path": {"starts": "/blog"}})},
+        optional={**of_signals, "when": st.just({"path": {"starts": "/blog"}})},
     ),
     st.fixed_dictionaries(
         {"on": st.just("form_submitted"), "points": st.integers(1, 60)},
-        optional={"name": names, "when": st.builds(lambda forms: {"form": forms}, some(FORMS))},
+        optional={**of_signals, "when": st.builds(lambda forms: {"form": forms}, some(FORMS))},
+    ),
+    st.fixed_dictionaries({"on": st.sampled_from(ACTS), "points": st.integers(1, 60)}, optional=of_signals),
+    st.fixed_dictionaries(
+        {"on": st.just("property_changed"), "points": st.integers(1, 60), "when": one_property}, optional=of_signals
     ),
 )
 family = st.fixed_dictionaries(

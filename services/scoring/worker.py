@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring import store
 from services.scoring.domain import lead as leads
+from services.scoring.domain.acts import engagement
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import scorer_of
 from services.scoring.metrics import Rescored, ScoringMetrics
 from shared import events
 from shared.events import (
+    ActivityLogged,
     ContactChanged,
     ContactErased,
     ContactsMerged,
@@ -32,7 +34,11 @@ from shared.work import Changes, Decision, Facts, Handler, Worker
 def _changed(lead: Lead, message: ContactChanged, facts: Facts[Lead]) -> Decision[Lead]:
     if lead.closed:
         return Decision(state=lead)
-    return _conclude(lead, leads.with_values(_seen(lead, message), message.values), message, facts)
+    after = leads.with_values(_seen(lead, message), message.values)
+    followed = scorer_of(facts.agreement).followed
+    if followed:
+        after = leads.with_changes(after, message.id, message.values, followed)
+    return _conclude(lead, after, message, facts)
 
 
 def _form(lead: Lead, message: FormSubmitted, facts: Facts[Lead]) -> Decision[Lead]:
@@ -48,6 +54,15 @@ def _page(lead: Lead, message: PageVisited, facts: Facts[Lead]) -> Decision[Lead
         return Decision(state=lead)
     after = leads.with_page(_seen(lead, message), message.id, leads.seconds(message.at), message.url)
     return _conclude(lead, after, message, facts)
+
+
+def _activity(lead: Lead, message: ActivityLogged, facts: Facts[Lead]) -> Decision[Lead]:
+    """What the lead did by an email or a meeting; what Sales does is no interest of it."""
+    found = engagement(message)
+    if lead.closed or found is None:
+        return Decision(state=lead)
+    heard = leads.seen(lead, min(found.at, found.seen_at))  # a meeting may be still to come
+    return _conclude(lead, leads.with_engagement(heard, found), message, facts)
 
 
 def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> Decision[Lead]:
@@ -124,12 +139,12 @@ HANDLERS: Final[Mapping[type[Message], Handler[Lead]]] = {
     events.ContactChanged: _changed,
     events.FormSubmitted: _form,
     events.PageVisited: _page,
+    events.ActivityLogged: _activity,
     events.ContactsMerged: _merged,
     events.ContactErased: _erased,
 }
 IGNORED: Final[frozenset[type[Message]]] = frozenset(
     {
-        events.ActivityLogged,  # what Sales does is no interest of the lead
         events.DealChanged,
     }
 )

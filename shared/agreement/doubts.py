@@ -17,6 +17,7 @@ from shared.agreement.handoff import Trigger
 from shared.agreement.hours import KEY
 from shared.agreement.model import Agreement
 from shared.agreement.nurture import BY_JOURNEY
+from shared.agreement.qualification import Signal
 from shared.agreement.reach import out_of_reach, world_of
 from shared.agreement.references import and_, calendars_named, members_of, within
 from shared.agreement.solver import ANY_WORLD, FALSE, NOT_TRUE, TRUE, May, Way, World, possible
@@ -48,15 +49,35 @@ def doubts(agreement: Agreement) -> Iterator[Doubt]:
 def _conditions(agreement: Agreement) -> Iterator[Doubt]:
     world = world_of(agreement.qualification)
     for path, condition in agreement.conditions():
-        signal = path[:2] == ("qualification", "interest")
-        given = _PAGE if signal else ()
-        for at, text in chain(_never(condition.node, world, given), _always(condition.node, world, given)):
+        signal = _signal_at(agreement, path)
+        page = _PAGE if signal and signal.on != "property_changed" else ()
+        never = _never(condition.node, world, page or _known(signal))
+        for at, text in chain(never, _always(condition.node, world, page)):
             yield (*path, *within(path, at)), text
 
 
 _PATH: Final = Condition.parse({"path": {"starts": "/"}}).node
 assert isinstance(_PATH, Leaf)
 _PAGE: Final[Way] = (Comes(_PATH, frozenset({True, None})),)  # the path of a page begins with a slash
+
+
+def _known(changed: Signal | None) -> Way:
+    """A property that changed has a value: what is cleared is no act."""
+    if changed is None:
+        return ()
+    (name,) = changed.followed
+    known = Condition.parse({"property": {name: {"exists": True}}}).node
+    assert isinstance(known, Leaf)
+    return (Comes(known, frozenset({True})),)
+
+
+def _signal_at(agreement: Agreement, path: Path) -> Signal | None:
+    """The signal of whose condition this is the path."""
+    if path[:2] != ("qualification", "interest"):
+        return None
+    family, number = str(path[2]), path[4]
+    assert isinstance(number, int)  # qualification.interest.knowledge.signals.0.when
+    return agreement.qualification.interest.families[family].signals[number]
 
 
 def _never(node: Node, world: World, given: Way) -> list[Doubt]:
@@ -214,7 +235,8 @@ def unknown_in_crm(agreement: Agreement, crm: InCrm) -> Iterator[Doubt]:
 def _properties(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Every use of a contact's property, but for those that each lead is asked for anyway."""
     for path, condition in agreement.conditions():
-        if path[:2] != ("qualification", "interest"):  # which asks about a page
+        signal = _signal_at(agreement, path)
+        if signal is None or signal.on == "property_changed":  # others ask about a page
             for leaf in leaves(condition.node):
                 if leaf.about == PROPERTY:
                     yield (*path, *within(path, leaf.at)), leaf.name

@@ -125,7 +125,7 @@ class Agreement(Part):
     def contact_properties(self) -> frozenset[str]:
         """Every property of a contact that anybody here asks about or is told."""
         fit = [c.properties for path, c in self.conditions() if path[:2] == ("qualification", "fit")]
-        return self.profile.union(*fit)
+        return self.profile.union(self.qualification.interest.followed, *fit)
 
 
 def _conditions(value: Any, at: Path) -> Iterator[tuple[Path, Condition]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -15,6 +16,25 @@ FIT_GRADES: Final = ("A", "B", "C", "D")
 INTEREST_LEVELS: Final = ("1", "2", "3", "4")
 JOURNEY: Final = ("decision", "consideration", "awareness")  # from the nearest to a deal
 FAMILIES: Final = ("knowledge", "consideration", "urgency")
+On: TypeAlias = Literal[
+    "form_submitted",
+    "page_visited",
+    "email_opened",
+    "email_clicked",
+    "email_replied",
+    "meeting_booked",
+    "meeting_held",
+    "property_changed",
+]
+PAGE_WORDS: Final = frozenset({"url", "host", "path"})
+FORM_WORDS: Final = frozenset({"form", "form_submitted"})
+# The properties by which HubSpot tells when a contact last did something with an email: with one that Marketing
+# sent, and with a tracked one of Sales. What it wrote to Sales is logged as an email of its own.
+TOLD_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "email_opened": ("hs_email_last_open_date", "hs_sales_email_last_opened"),
+    "email_clicked": ("hs_email_last_click_date", "hs_sales_email_last_clicked"),
+    "email_replied": ("hs_email_last_reply_date",),
+}
 
 
 class Persona(Part):
@@ -86,12 +106,16 @@ class Fit(Part):
 class Signal(Part):
     """An act of the lead that shows interest."""
 
-    on: Literal["form_submitted", "page_visited"]
+    on: On
     """What the lead did."""
     when: Condition | None = None
-    """Which form or page: form, path, host, url; left out, any."""
+    """Which form or page (form, path, host, url; left out, any), or which change of which property."""
     points: float = Field(gt=0, allow_inf_nan=False)
     """What it is worth when it is fresh."""
+    within: Duration | None = None
+    """How long it counts; an older act is worth nothing."""
+    once: Literal["per_lead", "per_day"] | None = None
+    """Of all acts, or of those of a day, only the newest counts."""
     name: str = ""
     """As it is shown in reasons."""
 
@@ -100,17 +124,34 @@ class Signal(Part):
         """Its name, or what it says in words."""
         if self.name:
             return self.name
-        act = "Page visited" if self.on == "page_visited" else "Form submitted"
+        act = self.on.replace("_", " ").capitalize()
         return f"{act}: {self.when.text}" if self.when else act
+
+    @property
+    def followed(self) -> frozenset[str]:
+        """The properties of a contact whose changes are such acts."""
+        if self.on == "property_changed" and self.when:
+            return self.when.properties
+        return frozenset(TOLD_BY.get(self.on, ()))
 
     @model_validator(mode="after")
     def _asks_what_it_can_know(self) -> Signal:
-        known = {"url", "host", "path"}
-        if self.when and (strange := (self.when.properties - known) | (self.when.words - {"form", "form_submitted"})):
-            raise wrong(f"can ask about {', '.join(sorted(known))} and form, not {', '.join(sorted(strange))}")
+        if self.within == timedelta(0):
+            raise wrong("must count within more than nothing")
+        if self.on == "property_changed":
+            if self.when is None or len(self.when.properties) != 1 or self.when.words:
+                raise wrong("must say in when which property changed, and may ask about nothing but that one")
+        elif self.on in ("form_submitted", "page_visited"):
+            self._asks_about_a_page()
+        elif self.when:
+            raise wrong(f"can ask nothing about {self.on}: which one it was is not known")
+        return self
+
+    def _asks_about_a_page(self) -> None:
+        if self.when and (strange := (self.when.properties - PAGE_WORDS) | (self.when.words - FORM_WORDS)):
+            raise wrong(f"can ask about {', '.join(sorted(PAGE_WORDS))} and form, not {', '.join(sorted(strange))}")
         if self.when and self.when.words and self.on == "page_visited":
             raise wrong("is about a page and cannot ask for a form")
-        return self
 
 
 class Family(Part):
@@ -143,6 +184,11 @@ class Interest(Part):
     @property
     def families(self) -> dict[str, Family]:
         return {"knowledge": self.knowledge, "consideration": self.consideration, "urgency": self.urgency}
+
+    @property
+    def followed(self) -> frozenset[str]:
+        """The properties of a contact whose changes are acts of the lead."""
+        return frozenset(name for f in self.families.values() for one in f.signals for name in one.followed)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Interest:

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.agreement.qualification import FAMILIES, FIT_GRADES, INTEREST_LEVELS, JOURNEY, Fit, Interest, Qualification
+from shared.agreement.qualification import (
+    FAMILIES,
+    FIT_GRADES,
+    INTEREST_LEVELS,
+    JOURNEY,
+    Family,
+    Fit,
+    Interest,
+    Qualification,
+)
 from shared.agreement.solver import TRUE, World, possible
 from shared.agreement.tree import Path
 
@@ -55,8 +64,13 @@ def fit_points(fit: Fit) -> Points:
 
 
 def family_points(interest: Interest) -> dict[str, float]:
-    """The most that each family can be worth: its cap, for what is done often enough."""
-    return {name: family.cap if family.signals else 0.0 for name, family in interest.families.items()}
+    """The most that each family can be worth: its cap, for what is done often enough and may count more than once."""
+    return {name: min(family.cap, _most(family)) for name, family in interest.families.items()}
+
+
+def _most(family: Family) -> float:
+    often = any(signal.once != "per_lead" for signal in family.signals)
+    return math.inf if often else sum(signal.points for signal in family.signals)
 
 
 def _interest_points(interest: Interest) -> Points:

@@ -71,7 +71,8 @@ async def _history(
     if given.csv:
         return from_csv.read(given.csv, given.mapping, window, until)
     async with open_bus() as bus:
-        return await from_topics.read(bus, agreement.tenant or "", given.to, window, until)
+        followed = agreement.qualification.interest.followed
+        return await from_topics.read(bus, agreement.tenant or "", given.to, window, until, followed=followed)
 
 
 def _nobody(history: History) -> str:

@@ -12,11 +12,13 @@ from typing import Final
 
 from services.commands.evaluating.history import History, LeftOut, PastLead, Stage, settled
 from services.scoring.domain import lead as leads
+from services.scoring.domain.acts import engagement
 from services.scoring.domain.lead import Lead
 from shared import events
 from shared.bus import Bus
 from shared.errors import Broken, Refused
 from shared.events import (
+    ActivityLogged,
     ContactChanged,
     ContactErased,
     ContactsMerged,
@@ -36,6 +38,7 @@ REACHES: Final[dict[Stage, tuple[type[Message], ...]]] = {
     Stage.OPPORTUNITY: (OpportunityOpened, DealWon),
     Stage.CUSTOMER: (DealWon,),
 }
+FACTS: Final = (ContactChanged, FormSubmitted, PageVisited, ActivityLogged)
 
 
 @dataclass(kw_only=True)
@@ -43,6 +46,7 @@ class _Record:
     """What the topics say, as far as it matters here."""
 
     stage: Stage
+    followed: frozenset[str]
     handed: dict[str, LeadHandedOff] = field(default_factory=dict)  # the first hand-off of each
     converted: dict[str, datetime] = field(default_factory=dict)
     scored: set[str] = field(default_factory=set)
@@ -67,7 +71,7 @@ class _Record:
             self.forgotten.add(message.lead)
 
     def hear_fact(self, message: LeadMessage, wanted: set[str]) -> None:
-        if message.lead in wanted and isinstance(message, ContactChanged | FormSubmitted | PageVisited):
+        if message.lead in wanted and isinstance(message, FACTS):
             self.facts.setdefault(message.lead, []).append(message)
 
     def survivor(self, lead: str) -> str:
@@ -78,13 +82,21 @@ class _Record:
         return lead
 
 
-async def read(bus: Bus, tenant: str, stage: Stage, window: timedelta, until: datetime | None) -> History:
-    """The history that the topics hold of a tenant ("": of all).
+async def read(
+    bus: Bus,
+    tenant: str,
+    stage: Stage,
+    window: timedelta,
+    until: datetime | None,
+    *,
+    followed: frozenset[str] = frozenset(),
+) -> History:
+    """The history that the topics hold of a tenant ("": of all). `followed`: properties whose changes are acts.
 
     Raises Broken when nobody was handed off, Later when the bus is away. The record ends with what
     hand-off last told, or at `until`: its times are the system's own.
     """
-    record, source = _Record(stage=stage), _Wanted(bus, tenant, until)
+    record, source = _Record(stage=stage, followed=followed), _Wanted(bus, tenant, until)
     async for message in source.messages(Topic.LEAD_HANDOFFS):
         record.hear_handoff(message)
     if record.last is None or not record.handed:
@@ -151,7 +163,7 @@ def _history(record: _Record, window: timedelta, until: datetime) -> History:
 def _past(record: _Record, handed: LeadHandedOff, members: Iterable[str]) -> PastLead:
     """One person, under however many keys: what was known at the first hand-off, and what came of it."""
     facts = [fact for lead in members for fact in _known_of(record, lead, handed)]
-    known, later = as_of(facts, handed.at), as_of(facts, None)
+    known, later = (as_of(facts, until, record.followed) for until in (handed.at, None))
     changed = {name for name, value in later.properties.items() if known.properties.get(name) != value and value.value}
     times = [record.converted[lead] for lead in members if lead in record.converted]
     return PastLead(
@@ -180,18 +192,28 @@ def _text(lead: Lead, name: str) -> str:
     return value.value if value else ""
 
 
-def as_of(facts: Iterable[LeadMessage], until: datetime | None) -> Lead:
-    """What scoring knew of a lead at `until` (None: in the end), by the facts' own times."""
+def as_of(facts: Iterable[LeadMessage], until: datetime | None, followed: frozenset[str]) -> Lead:
+    """What scoring knew of a lead at `until` (None: in the end), by the facts' own times.
+
+    `followed` are the properties whose changes are acts. A meeting is known since it was heard of.
+    """
     lead = Lead()
     for fact in facts:
-        if until is not None and fact.at > until and not isinstance(fact, ContactChanged):
+        if until is not None and not isinstance(fact, ContactChanged) and _heard_at(fact) > until:
             continue
         match fact:
             case ContactChanged():
                 values = [value for value in fact.values if until is None or value.at <= until]
-                lead = leads.with_values(lead, values)
+                lead = leads.with_changes(leads.with_values(lead, values), fact.id, values, followed)
             case FormSubmitted():
                 lead = leads.with_form(lead, fact.id, leads.seconds(fact.at), fact.form, fact.page)
             case PageVisited():
                 lead = leads.with_page(lead, fact.id, leads.seconds(fact.at), fact.url)
+            case ActivityLogged():
+                if found := engagement(fact):
+                    lead = leads.with_engagement(lead, found)
     return lead
+
+
+def _heard_at(fact: LeadMessage) -> datetime:
+    return fact.seen_at if isinstance(fact, ActivityLogged) else fact.at

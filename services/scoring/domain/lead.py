@@ -7,7 +7,7 @@ nothing changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
@@ -19,6 +19,8 @@ from shared.events import PropertyValue
 
 MAX_FORMS: Final = 50
 MAX_PAGES: Final = 100
+MAX_CHANGES: Final = 20  # of one property
+MAX_ENGAGEMENTS: Final = 50
 MAX_VALUE: Final = 1000  # characters of a property's value or a form's name
 MAX_URL: Final = 300
 SAME_FORM_S: Final = 60.0  # one form, submitted twice within that, is one submission told twice
@@ -40,6 +42,27 @@ class Act(NamedTuple):
     page: str
 
 
+class Change(NamedTuple):
+    """A value that a property came to, "" when it was cleared; `id` is of the message that told it. PERSONAL: value."""
+
+    at: float
+    value: str
+    id: str
+
+
+class Engagement(NamedTuple):
+    """An email or a meeting as the CRM had it at `seen_at`; `on` is what the lead did by it, "" for nothing.
+
+    The greatest one counts of those of one `activity`: a meeting may be moved, held or cancelled.
+    """
+
+    seen_at: float
+    activity: str
+    on: str
+    at: float
+    id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What was last published of the lead: `digest` stands for all of it but the fading interest.
@@ -56,11 +79,16 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lead:
-    """All that scoring knows of one lead. PERSONAL: properties, forms, pages."""
+    """All that scoring knows of one lead. PERSONAL: properties, forms, pages, changes.
+
+    `changes` are of those properties alone whose changes the agreement takes for acts, the oldest first.
+    """
 
     properties: dict[str, Value] = field(default_factory=dict)
     forms: tuple[Act, ...] = ()
     pages: tuple[Act, ...] = ()
+    changes: dict[str, tuple[Change, ...]] = field(default_factory=dict)
+    engagements: tuple[Engagement, ...] = ()
     first_seen: float | None = None
     last_seen: float | None = None
     deleted_at: float | None = None
@@ -103,6 +131,22 @@ def with_values(lead: Lead, values: Iterable[PropertyValue]) -> Lead:
                 properties = dict(properties)
             properties[said.name] = value
     return lead if properties is lead.properties else replace(lead, properties=properties)
+
+
+def with_changes(lead: Lead, id_: str, values: Iterable[PropertyValue], followed: Collection[str]) -> Lead:
+    """The newest MAX_CHANGES of each property that is followed are kept."""
+    changes = lead.changes
+    for said in values:
+        if said.name in followed:
+            change = Change(seconds(said.at), (said.value or "")[:MAX_VALUE], id_)
+            changes = _with_changes(changes, said.name, (change,))
+    return lead if changes is lead.changes else replace(lead, changes=changes)
+
+
+def with_engagement(lead: Lead, engagement: Engagement) -> Lead:
+    """The newest MAX_ENGAGEMENTS are kept, by when the CRM had them as they are: which these are no order changes."""
+    engagements = _with_engagements(lead.engagements, (engagement,))
+    return lead if engagements is lead.engagements else replace(lead, engagements=engagements)
 
 
 def with_form(lead: Lead, id_: str, at: float, form: str, page: str) -> Lead:
@@ -167,9 +211,14 @@ def united(lead: Lead, other: Lead) -> Lead:
     for name, value in other.properties.items():
         if name not in properties or value > properties[name]:
             properties[name] = value
+    changes = lead.changes
+    for name, theirs in other.changes.items():
+        changes = _with_changes(changes, name, theirs)
     whole = replace(
         lead,
         properties=properties,
+        changes=changes,
+        engagements=_with_engagements(lead.engagements, other.engagements),
         forms=_with(lead.forms, other.forms, MAX_FORMS),
         pages=_with(lead.pages, other.pages, MAX_PAGES),
     )
@@ -194,6 +243,27 @@ def _with(acts: tuple[Act, ...], more: tuple[Act, ...], limit: int) -> tuple[Act
         return acts
     newest = tuple(sorted((*acts, *new))[-limit:])
     return acts if newest == acts else newest
+
+
+def _with_changes(
+    changes: dict[str, tuple[Change, ...]], name: str, more: tuple[Change, ...]
+) -> dict[str, tuple[Change, ...]]:
+    """Told twice of one moment and value it is one change, with the lesser id."""
+    known = changes.get(name, ())
+    ids: dict[tuple[float, str], str] = {}
+    for change in (*known, *more):
+        at = change[:2]
+        ids[at] = min(ids.get(at, change.id), change.id)
+    newest = tuple(Change(*at, ids[at]) for at in sorted(ids)[-MAX_CHANGES:])
+    return changes if newest == known else {**changes, name: newest}
+
+
+def _with_engagements(known: tuple[Engagement, ...], more: tuple[Engagement, ...]) -> tuple[Engagement, ...]:
+    latest: dict[str, Engagement] = {}
+    for one in (*known, *more):
+        latest[one.activity] = max(latest.get(one.activity, one), one)
+    newest = tuple(sorted(latest.values())[-MAX_ENGAGEMENTS:])
+    return known if newest == known else newest
 
 
 def _page(url: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from itertools import chain
 from typing import Final, NamedTuple
 
 from services.scoring.domain import fit
+from services.scoring.domain.acts import acts_of
 from services.scoring.domain.interest import InterestScore, Judge
 from services.scoring.domain.lead import Lead, Told, submissions
 from shared.agreement import Agreement
@@ -45,7 +45,8 @@ class Scorer:
     def __init__(self, agreement: Agreement) -> None:
         self.version = agreement.version
         self._fit = agreement.qualification.fit
-        self._interest = Judge(agreement.qualification.interest)
+        self._interest = Judge(agreement.qualification.interest, agreement.timezone)
+        self.followed = agreement.qualification.interest.followed
         self._told = tuple(sorted(agreement.profile))
         self._stands = tuple(sorted(agreement.follow_up.in_the_crm))
 
@@ -117,10 +118,10 @@ class Scorer:
         return {name: datetime.fromtimestamp(known[name].at, UTC) for name in self._stands if name in known}
 
     def _judge_interest(self, lead: Lead, now: datetime) -> InterestScore:
-        return self._interest.judge(chain(submissions(lead), lead.pages), now.timestamp())
+        return self._interest.judge(acts_of(lead, self.followed), now.timestamp())
 
     def _moved(self, before: Lead, after: Lead, score: Score, now: datetime) -> bool:
-        if before.forms is after.forms and before.pages is after.pages:
+        if _did_nothing(before, after):
             return False
         return self._judge_interest(before, now).points != score.interest.points
 
@@ -160,6 +161,12 @@ class Scorer:
             cause=cause.id,
             former_agreement=_former(lead, self.version),
         )
+
+
+def _did_nothing(before: Lead, after: Lead) -> bool:
+    """Between the one and the other."""
+    parts = (before.forms, after.forms), (before.pages, after.pages), (before.changes, after.changes)
+    return all(one is other for one, other in (*parts, (before.engagements, after.engagements)))
 
 
 def _former(lead: Lead, version: str) -> str:

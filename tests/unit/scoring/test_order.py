@@ -10,23 +10,48 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.domain.lead import MAX_FORMS, MAX_PAGES, Lead, united
+from services.scoring.domain.lead import MAX_ENGAGEMENTS, MAX_FORMS, MAX_PAGES, Lead, united
 from services.scoring.domain.score import Score, scorer_of
 from services.scoring.worker import HANDLERS
-from shared.agreement import load
+from shared.agreement import Agreement, load
 from shared.events import (
+    ActivityLogged,
+    Channel,
     ContactChanged,
     ContactErased,
     ContactsMerged,
+    Direction,
     FormSubmitted,
     LeadMessage,
+    Outcome,
     PageVisited,
     PropertyValue,
     identity,
 )
 from shared.work import Facts
+from tests.agreements import with_parts, with_signals
 
-AGREEMENT = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
+SHIPPED = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
+# With every kind of act, with and without windows, and of what counts once.
+AGREEMENT = with_parts(
+    with_signals(
+        SHIPPED,
+        knowledge=[
+            {"on": "email_opened", "points": 1.5, "once": "per_day", "name": "opened"},
+            {"on": "page_visited", "points": 3, "once": "per_day", "within": "9d", "name": "a page a day"},
+        ],
+        consideration=[
+            {"on": "email_replied", "points": 7, "within": "20d", "name": "replied"},
+            {"on": "property_changed", "when": {"country": {"exists": True}}, "points": 4, "name": "moved"},
+            {"on": "form_submitted", "points": 9, "once": "per_lead", "within": "31d", "name": "a form"},
+        ],
+        urgency=[
+            {"on": "meeting_held", "points": 20, "name": "met"},
+            {"on": "property_changed", "when": {"jobtitle": "CEO"}, "points": 8, "once": "per_lead", "name": "chief"},
+        ],
+    ),
+    timezone="Europe/Bucharest",
+)
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 NOW = START + timedelta(days=30)
 TENANT, LEAD = "hubspot:1", "hubspot:1:7"
@@ -34,7 +59,14 @@ TENANT, LEAD = "hubspot:1", "hubspot:1:7"
 moments = st.integers(0, 40).map(lambda hours: START + timedelta(hours=hours))
 names = st.sampled_from(["jobtitle", "country", "email", "numberofemployees"])
 texts = st.sampled_from([None, "", "CEO", "Sales Manager", "DE", "RO", "ana@gmail.com", "ana@x.example", "80", "900"])
-pairs = st.builds(lambda name, value, at: PropertyValue(name=name, value=value, at=at), names, texts, moments)
+clicks = st.builds(
+    lambda name, clicked: (name, str(int(clicked.timestamp() * 1000))),
+    st.sampled_from(["hs_email_last_open_date", "hs_email_last_click_date", "hs_email_last_reply_date"]),
+    moments,
+)
+pairs = st.builds(
+    lambda said, at: PropertyValue(name=said[0], value=said[1], at=at), st.tuples(names, texts) | clicks, moments
+)
 pages = st.sampled_from(["https://x.example/pricing?who=ana", "https://x.example/blog/a", "https://x.example/jobs"])
 forms = st.sampled_from(["Demo: demo-request", "ebook", "Jobs"])
 
@@ -47,9 +79,25 @@ def about(kind: type[Any], at: datetime, **more: Any) -> Any:
 changes = st.builds(lambda at, values: about(ContactChanged, at, values=tuple(values)), moments, st.lists(pairs))
 visits = st.builds(lambda at, url: about(PageVisited, at, url=url), moments, pages)
 submissions = st.builds(lambda at, form: about(FormSubmitted, at, form=form), moments, forms)
-lives = st.lists(st.one_of(changes, visits, submissions), max_size=8)
+activities = st.builds(
+    lambda at, seen_at, number, email, outcome: about(
+        ActivityLogged,
+        at,
+        activity=f"{'email' if email else 'meeting'}:{number}",
+        channel=Channel.EMAIL if email else Channel.MEETING,
+        direction=Direction.INBOUND if email else Direction.OUTBOUND,
+        outcome=Outcome.REPLIED if email else outcome,
+        seen_at=seen_at,
+    ),
+    moments,
+    moments,
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from([Outcome.BOOKED, Outcome.HELD, Outcome.CANCELLED]),
+)
+lives = st.lists(st.one_of(changes, visits, submissions, activities), max_size=8)
 deletions = st.builds(lambda at: about(ContactErased, at, privacy=False), moments)
-histories = st.lists(st.one_of(changes, visits, submissions, deletions), max_size=12)
+histories = st.lists(st.one_of(changes, visits, submissions, activities, deletions), max_size=12)
 
 
 def after(messages: list[LeadMessage], lead: Lead | None = None) -> Lead:
@@ -59,8 +107,8 @@ def after(messages: list[LeadMessage], lead: Lead | None = None) -> Lead:
     return lead
 
 
-def score(lead: Lead, now: datetime = NOW) -> Score:
-    return scorer_of(AGREEMENT).score(lead, now)
+def score(lead: Lead, now: datetime = NOW, agreement: Agreement = AGREEMENT) -> Score:
+    return scorer_of(agreement).score(lead, now)
 
 
 @settings(max_examples=150, deadline=None)
@@ -74,15 +122,17 @@ def test_any_order_and_any_duplication_end_in_the_same_score(history: list[LeadM
 
 
 @settings(max_examples=100, deadline=None)
-@given(history=histories, days=st.lists(st.integers(0, 90), min_size=2, max_size=6))
-def test_interest_never_rises_by_waiting(history: list[LeadMessage], days: list[int]) -> None:
+@given(history=histories, minutes=st.lists(st.integers(0, 60 * 24 * 60), min_size=2, max_size=8))
+def test_interest_never_rises_by_waiting(history: list[LeadMessage], minutes: list[int]) -> None:
+    """Over the ends of days and windows, too: it begins while acts are still to come."""
     lead = after(history)
-    points = [score(lead, NOW + timedelta(days=day)).interest.points for day in sorted(days)]
-    assert points == sorted(points, reverse=True)
+    found = [score(lead, START + timedelta(minutes=minute)).interest for minute in sorted(minutes)]
+    for which in (lambda one: one.points, *(lambda one, f=f: one.families[f] for f in found[0].families)):
+        assert [which(one) for one in found] == sorted(map(which, found), reverse=True)
 
 
 @settings(max_examples=100, deadline=None)
-@given(history=st.lists(st.one_of(visits, submissions), max_size=60), hours=st.integers(0, 500))
+@given(history=st.lists(st.one_of(visits, submissions, activities, changes), max_size=60), hours=st.integers(0, 500))
 def test_no_family_exceeds_its_cap_and_the_reasons_add_up(history: list[LeadMessage], hours: int) -> None:
     found = score(after(history), START + timedelta(hours=hours)).interest
     assert all(reason.points == round(reason.points, 1) for reason in found.reasons)
@@ -153,18 +203,34 @@ def test_of_too_many_acts_the_newest_are_kept_in_whatever_order_they_came(
 
 
 @settings(max_examples=100, deadline=None)
+@given(history=st.lists(activities, min_size=1, max_size=6), data=st.data())
+def test_of_too_many_engagements_those_heard_of_last_are_kept_in_whatever_order_they_came(
+    history: list[ActivityLogged], data: st.DataObject
+) -> None:
+    said = {"channel": Channel.MEETING, "direction": Direction.OUTBOUND, "outcome": Outcome.BOOKED}
+    others = [
+        about(ActivityLogged, START, activity=f"meeting:{n}", seen_at=START + timedelta(minutes=n), **said)
+        for n in range(100, 100 + MAX_ENGAGEMENTS)
+    ]
+    lead = after(data.draw(st.permutations([*history, *others])))
+    assert untold(lead) == untold(after([*history, *others]))
+    assert len(lead.engagements) == MAX_ENGAGEMENTS
+
+
+@settings(max_examples=100, deadline=None)
 @given(history=lives, days=st.integers(0, 90))
 def test_a_half_life_later_every_act_is_worth_half(history: list[LeadMessage], days: int) -> None:
     now = NOW + timedelta(days=days)
     for act in (*after(history).forms, *after(history).pages):
-        once = score(Lead(forms=(act,)) if act.form else Lead(pages=(act,)), now)
-        again = score(Lead(forms=(act,)) if act.form else Lead(pages=(act,)), now + HALF_LIFE[_family(once)])
+        lead = Lead(forms=(act,)) if act.form else Lead(pages=(act,))
+        once = score(lead, now, SHIPPED)
+        again = score(lead, now + HALF_LIFE[_family(once)], SHIPPED)
         assert abs(again.interest.points - once.interest.points / 2) <= 0.1
 
 
 HALF_LIFE = {
-    name: family.half_life or AGREEMENT.qualification.interest.half_life
-    for name, family in AGREEMENT.qualification.interest.families.items()
+    name: family.half_life or SHIPPED.qualification.interest.half_life
+    for name, family in SHIPPED.qualification.interest.families.items()
 }
 
 
