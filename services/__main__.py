@@ -173,6 +173,7 @@ def simulate(
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of events sent twice.")] = 0.05,
     disorder: Annotated[float, typer.Option(min=0, max=1, help="Share held back, and of batches shuffled.")] = 0.05,
     bad: Annotated[float, typer.Option(min=0, max=1, help="Share of requests with a malformed event.")] = 0.0,
+    lost: Annotated[float, typer.Option(min=0, max=1, help="Share of events never sent.")] = 0.0,
     failures: Annotated[float, typer.Option(min=0, max=1, help="Share of API requests answered 5xx.")] = 0.0,
     rate_limit: Annotated[int, typer.Option(min=1, help="API requests in ten seconds before a 429.")] = 190,
     hour_s: Annotated[float | None, typer.Option(min=0, help="Seconds of a story's hour.")] = None,
@@ -419,6 +420,32 @@ def evaluate(
         as_json=as_json,
     )
     raise typer.Exit(FOUND if asyncio.run(call(given, lambda: _bus(context.obj))) else 0)
+
+
+@app.command(epilog="Example: leadpact reconcile --since 2d")
+def reconcile(
+    context: typer.Context,
+    since: Annotated[str, typer.Option(help="What was changed from then on: a date or time, or 2d ago.")] = "2d",
+    tenant: Annotated[str, typer.Option(help="Whose, as hubspot:62515; else of every token.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Ask the CRM what changed, for what webhooks missed.
+
+    What was changed is looked up by ingest, when there is time: contacts with what they did since then, deals,
+    calls, emails, meetings, messages. What is known already changes nothing, so it may be done again at any
+    time. Exit status 1 when a kind of record could not be asked for.
+    """
+    from services.commands import reconciling
+
+    given = reconciling.Call(since=since, tenant=tenant)
+    with _stop_is_failure():
+        done = asyncio.run(reconciling.call(given, context.obj, lambda: _bus(context.obj)))
+    if as_json:
+        _print_json([reconciling.as_json(one) for one in done])
+    else:
+        for one in done:
+            typer.echo("\n".join(reconciling.lines(one)))
+    raise typer.Exit(FOUND if any(one.left_out for one in done) else 0)
 
 
 @events.command("export", epilog="Example: leadpact events export crm.events --out events.jsonl.gz")

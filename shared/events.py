@@ -271,7 +271,7 @@ class ContactReplaced(Message, frozen=True, kw_only=True):
         return self.former
 
 
-# --- crm.imports: the same for what imports bring, so that nobody waits behind it. Written and read by ingest. ---
+# --- crm.imports: the same for what comes in bulk, so that nobody waits behind it. Written and read by ingest. ---
 
 
 class ContactImported(Message, frozen=True, kw_only=True):
@@ -282,6 +282,21 @@ class ContactImported(Message, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         return f"{self.tenant}:{RecordType.CONTACT}:{self.contact}"
+
+
+class RecordQueued(Message, frozen=True, kw_only=True):
+    """A record is to be looked up in the CRM when there is time: a reconcile found that it was changed.
+
+    Of a contact is told, too, what it did from `since` on, which webhooks may have missed.
+    """
+
+    record: RecordType
+    record_id: str
+    since: datetime
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}:{self.record}:{self.record_id}:{self.since.isoformat()}"
 
 
 # --- lead.scores: what a lead is worth. Written by scoring. ---
@@ -611,7 +626,7 @@ CRM_MESSAGES: Final[tuple[type[Message], ...]] = (
     ContactErased,
 )
 LOOKUP_MESSAGES: Final[tuple[type[Message], ...]] = (RecordTouched, VisitorSeen, VisitorIdentified, ContactReplaced)
-IMPORT_MESSAGES: Final[tuple[type[Message], ...]] = (ContactImported,)
+IMPORT_MESSAGES: Final[tuple[type[Message], ...]] = (ContactImported, RecordQueued)
 SCORE_MESSAGES: Final[tuple[type[Message], ...]] = (LeadScored,)
 HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     LeadHandedOff,

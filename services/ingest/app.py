@@ -27,8 +27,7 @@ def build(parts: Parts) -> Service:
     settings = IngestSettings.read(parts.environ)
     metrics = IngestMetrics(parts.registry)
     spool = _spool(parts, settings, metrics)
-    half = settings.rate // 2
-    crms, in_time = _crms(settings, settings.rate - half), _crms(settings, half)
+    crms, in_time = _crms(settings, settings.lookups_rate), _crms(settings, settings.imports_rate)
     keep = timedelta(days=settings.visitor_days)
     lookups = [_lookups(parts, one, metrics) for one in (crms, in_time)]
     work, imports = (_work(parts, one) for one in workers(*lookups, keep=keep))

@@ -143,10 +143,25 @@ class IngestSettings(EventsSettings):
     )
     rate: int = setting(
         "LEADPACT_HUBSPOT_RATE",
-        integer(2, 10_000),
+        integer(3, 10_000),
         default=100,
-        doc="requests to the CRM's API in ten seconds at most; imports get half of them",
+        doc="requests to the CRM's API in ten seconds at most; half of them for imports and to reconcile",
     )
+
+    @property
+    def reconcile_rate(self) -> int:
+        """Requests in ten seconds to ask what changed."""
+        return max(1, self.rate // 10)
+
+    @property
+    def imports_rate(self) -> int:
+        """Requests in ten seconds to look up what comes in bulk: half of all, with those to ask what changed."""
+        return max(1, self.rate // 2 - self.reconcile_rate)
+
+    @property
+    def lookups_rate(self) -> int:
+        """Requests in ten seconds to look up what somebody waits for: the rest."""
+        return self.rate - self.imports_rate - self.reconcile_rate
 
     def __post_init__(self) -> None:
         portals = {portal for portal, _ in self.secrets if portal is not None}

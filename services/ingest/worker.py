@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest import store
 from services.ingest.domain import visitors
-from services.ingest.domain.records import messages_of, properties_of
+from services.ingest.domain.records import PROPERTIES, contact_of, messages_of
+from services.ingest.domain.repair import ACTS, missed_of
 from services.ingest.domain.visitors import Act, Visitor
 from services.ingest.metrics import IngestMetrics
 from shared import events
@@ -24,6 +25,7 @@ from shared.events import (
     ContactImported,
     ContactReplaced,
     Message,
+    RecordQueued,
     RecordTouched,
     RecordType,
     Topic,
@@ -36,6 +38,15 @@ T = TypeVar("T")
 
 State = Visitor | None  # None: a record to look up, of which nothing is kept
 Records = Mapping[str, tuple[Message, ...] | Refused]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What can be asked for at once: records of one kind. `since`: what webhooks may have missed from then on, too."""
+
+    tenant: str
+    kind: RecordType
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +74,22 @@ class Lookups:
 
     async def __call__(self, messages: Sequence[Message]) -> Found:
         """What the CRM says of the touched records and of the emails among `messages`. Raises Later."""
-        records: dict[tuple[str, RecordType], dict[str, str]] = defaultdict(dict)
+        records: dict[Asked, dict[str, str]] = defaultdict(dict)
         emails: dict[str, dict[str, str]] = defaultdict(dict)
         for message in messages:
             if isinstance(message, RecordTouched):
-                records[message.tenant, message.record][message.record_id] = message.key
+                records[Asked(tenant=message.tenant, kind=message.record)][message.record_id] = message.key
+            elif isinstance(message, RecordQueued):
+                asked = Asked(tenant=message.tenant, kind=message.record, since=message.since)
+                records[asked][message.record_id] = message.key
             elif isinstance(message, ContactImported):
-                records[message.tenant, RecordType.CONTACT][message.contact] = message.key
+                records[Asked(tenant=message.tenant, kind=RecordType.CONTACT)][message.contact] = message.key
             elif isinstance(message, VisitorIdentified) and message.email:
                 emails[message.tenant][message.email] = message.key
         by_id = [
-            self._look_up(crm, tenant, kind, keys)
-            for (tenant, kind), keys in records.items()
-            if (crm := self._crm(tenant, kind, len(keys)))
+            self._look_up(crm, asked, keys)
+            for asked, keys in records.items()
+            if (crm := self._crm(asked.tenant, asked.kind, len(keys)))
         ]
         by_email = [
             self._find(crm, keys)
@@ -109,37 +123,47 @@ class Lookups:
         count("missing").inc(len(keys) - len(contacts))
         return contacts
 
-    async def _look_up(self, crm: HubSpot, tenant: str, kind: RecordType, keys: Mapping[str, str]) -> Records:
+    async def _look_up(self, crm: HubSpot, asked: Asked, keys: Mapping[str, str]) -> Records:
         try:
-            found = await self._ask(crm, tenant, kind, keys)
+            found = await self._ask(crm, asked, keys)
         except Refused as error:
-            return await self._narrow(crm, tenant, kind, keys, error)
+            return await self._narrow(crm, asked, keys, error)
         except Later:
-            self._metrics.lookups.labels(kind, "failed").inc(len(keys))
+            self._metrics.lookups.labels(asked.kind, "failed").inc(len(keys))
             raise
-        self._metrics.lookups.labels(kind, "found").inc(len(found))
-        self._metrics.lookups.labels(kind, "missing").inc(len(keys) - len(found))
+        self._metrics.lookups.labels(asked.kind, "found").inc(len(found))
+        self._metrics.lookups.labels(asked.kind, "missing").inc(len(keys) - len(found))
         return found
 
-    async def _narrow(
-        self, crm: HubSpot, tenant: str, kind: RecordType, keys: Mapping[str, str], error: Refused
-    ) -> Records:
+    async def _narrow(self, crm: HubSpot, asked: Asked, keys: Mapping[str, str], error: Refused) -> Records:
         """Find what is at fault by halves, so that it holds up no other; a missing scope is the fault of none."""
         if len(keys) == 1 or error.code == MISSING_SCOPE:
-            self._metrics.lookups.labels(kind, "refused").inc(len(keys))
+            self._metrics.lookups.labels(asked.kind, "refused").inc(len(keys))
             return dict.fromkeys(keys.values(), error)
-        return _joined([await self._look_up(crm, tenant, kind, half) for half in _halves(keys)])
+        return _joined([await self._look_up(crm, asked, half) for half in _halves(keys)])
 
-    async def _ask(self, crm: HubSpot, tenant: str, kind: RecordType, keys: Mapping[str, str]) -> Records:
-        is_contact = kind is RecordType.CONTACT
-        properties = properties_of(kind, self._contact_properties(tenant))
-        records = await crm.read(kind, keys, properties=properties, history=is_contact)
-        contacts = {} if is_contact else await crm.contacts_of(kind, [record.id for record in records])
+    async def _ask(self, crm: HubSpot, asked: Asked, keys: Mapping[str, str]) -> Records:
+        if asked.kind is RecordType.CONTACT:
+            return await self._ask_of_contacts(crm, asked, keys)
+        records = await crm.read(asked.kind, keys, properties=PROPERTIES[asked.kind])
+        contacts = await crm.contacts_of(asked.kind, [record.id for record in records])
         return {
-            keys[record.id]: messages_of(kind, tenant, record, contacts.get(record.id, ()))
+            keys[record.id]: messages_of(asked.kind, asked.tenant, record, contacts.get(record.id, ()))
             for record in records
             if record.id in keys
         }
+
+    async def _ask_of_contacts(self, crm: HubSpot, asked: Asked, keys: Mapping[str, str]) -> Records:
+        names = self._contact_properties(asked.tenant)
+        acts = () if asked.since is None else ACTS
+        records = await crm.read(asked.kind, keys, properties=list(dict.fromkeys((*names, *acts))), history=True)
+        found = {}
+        for record in records:
+            if record.id in keys:
+                known = contact_of(asked.tenant, record, names)
+                missed = () if asked.since is None else missed_of(asked.tenant, record, asked.since)
+                found[keys[record.id]] = (*missed, *known)
+        return found
 
 
 def _joined(parts: Iterable[Mapping[str, T]]) -> dict[str, T]:
@@ -159,7 +183,7 @@ class Replacing(Decision[State]):
     lead: str
 
 
-def _touched(_: State, message: RecordTouched | ContactImported, facts: Facts[State]) -> Decision[State]:
+def _touched(_: State, message: RecordTouched | RecordQueued | ContactImported, facts: Facts[State]) -> Decision[State]:
     found: Found = facts.found or Found()
     said = found.records.get(message.key, ())
     if isinstance(said, Refused):
@@ -197,7 +221,7 @@ def _new(key: str) -> State:
 
 
 def workers(lookups: Lookups, in_time: Lookups, *, keep: timedelta) -> tuple[Worker[State], Worker[State]]:
-    """ingest's two parts in the one loop: what somebody waits for, and what imports bring, by `in_time`."""
+    """ingest's two parts in the one loop: what somebody waits for, and what comes in bulk, by `in_time`."""
     now = replace(worker(lookups, keep=keep), topics=(Topic.CRM_LOOKUPS,))
     return now, replace(worker(in_time, keep=keep), topics=(Topic.CRM_IMPORTS,), part="imports")
 
@@ -228,6 +252,7 @@ def worker(lookups: Lookups, *, keep: timedelta) -> Worker[State]:
 HANDLERS: Final[Mapping[type[Message], Handler[State]]] = {
     events.RecordTouched: _touched,
     events.ContactImported: _touched,
+    events.RecordQueued: _touched,
     events.VisitorSeen: _seen,
     events.VisitorIdentified: _identified,
     events.ContactReplaced: _replaced,

@@ -14,7 +14,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -162,15 +162,23 @@ def _skip(text: str, at: int) -> int:
 
 MAX_READ: Final = 100  # records of one batch
 MAX_READ_WITH_HISTORY: Final = 50
+MAX_FOUND: Final = 200  # records of one page of a search
+SEARCHES_PER_S: Final = 4.0  # of a whole account: HubSpot's limit was 4 and is 5 now
 WINDOW_S: Final = 10.0
+SECOND_S: Final = 1.0
 TIMEOUT_S: Final = 15.0
 TRIES: Final = 4
 REFUSED_AGAIN_S: Final = 30.0  # a token does not mend itself
 DAILY_AGAIN_S: Final = 900.0
-DAILY: Final = "DAILY"
+DAILY, SECONDLY = "DAILY", "SECONDLY"  # how the names of policies begin
+RECORD_ID: Final = "hs_object_id"
+# When a record was last changed. Contacts have the other name too, and nothing is found by it.
+CHANGED_AT: Final = "hs_lastmodifieddate"
+CONTACT_CHANGED_AT: Final = "lastmodifieddate"
 EMAIL: Final = "email"  # a contact's first address, and a key of its own
 FURTHER_EMAILS: Final = "hs_additional_emails"  # parted by semicolons
 BAD_REQUEST: Final = "crm_bad_request"
+BUSY: Final = "crm_busy"
 MISSING_SCOPE: Final = "crm_missing_scope"
 _PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
 
@@ -187,12 +195,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: str
     updated_at: datetime
+    created_at: datetime | None = None
     properties: dict[str, str | None] = {}
     properties_with_history: dict[str, list[Past]] = {}
 
 
 class _Records(msgspec.Struct, frozen=True):
     results: list[Record] = []
+
+
+class _Account(msgspec.Struct, frozen=True, rename="camel"):
+    portal_id: int
 
 
 class _End(msgspec.Struct, frozen=True, rename="camel"):
@@ -209,6 +222,11 @@ class _Next(msgspec.Struct, frozen=True):
 
 class _Paging(msgspec.Struct, frozen=True):
     next: _Next | None = None
+
+
+class _Page(msgspec.Struct, frozen=True):
+    results: list[Record] = []
+    paging: _Paging | None = None
 
 
 class _Association(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -262,7 +280,15 @@ class HubSpot:
     `crm_missing_scope` (the token may not read records of this kind, emails have a scope of their own).
     """
 
-    def __init__(self, base_url: str, token: str, *, rate: int, http: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        rate: int,
+        http: httpx.AsyncClient | None = None,
+        searches_per_s: float = SEARCHES_PER_S,
+    ) -> None:
         """`rate`: requests in ten seconds at most; HubSpot allows 100 to 250 by plan."""
         self._http = http or httpx.AsyncClient(timeout=TIMEOUT_S)
         self._base_url = base_url.rstrip("/")
@@ -270,6 +296,8 @@ class HubSpot:
         self._rate = rate
         self._asked: deque[float] = deque()
         self._turn = asyncio.Lock()
+        self._search_every_s = 1 / searches_per_s
+        self._searched = 0.0
 
     async def read(
         self, kind: RecordType, ids: Iterable[str], *, properties: Sequence[str], history: bool = False
@@ -309,6 +337,40 @@ class HubSpot:
                 more = [page for page in pages if page.after not in ("", asked.get(page.from_.id))]
                 inputs = [{"id": page.from_.id, "after": page.after} for page in more]
         return {one: list(dict.fromkeys(contacts)) for one, contacts in found.items()}
+
+    async def changed(self, kind: RecordType, since: datetime, *, above: int = 0) -> AsyncIterator[list[Record]]:
+        """Every record of `kind` that was changed since then and is still there, in pages, by rising ids.
+
+        `above`: only those with a greater id, to go on after a page. A search finds 10,000 records at most,
+        and a bulk change gives any number of them one time; so each page asks for what comes after the last
+        id, and none is asked for by its place. What is changed meanwhile stays in its place. A change is
+        found some moments after it was made.
+        """
+        changed_at = CONTACT_CHANGED_AT if kind is RecordType.CONTACT else CHANGED_AT
+        from_ms = str(int(since.timestamp() * 1000))
+        while True:
+            filters = [
+                {"propertyName": changed_at, "operator": "GTE", "value": from_ms},
+                {"propertyName": RECORD_ID, "operator": "GT", "value": str(above)},
+            ]
+            asked = {
+                "filterGroups": [{"filters": filters}],
+                "sorts": [{"propertyName": RECORD_ID, "direction": "ASCENDING"}],
+                "properties": [changed_at],
+                "limit": MAX_FOUND,
+            }
+            await self._wait_to_search()
+            answer = _decoded(await self._post(f"/crm/v3/objects/{plural(kind)}/search", asked), _Page)
+            page = [record for record in answer.results if int(record.id) > above]
+            if page:
+                yield page
+                above = max(int(record.id) for record in page)
+            if not page or answer.paging is None:
+                return
+
+    async def portal(self) -> int:
+        """The number of the account that the token is for."""
+        return _decoded(await self._send("GET", "/account-info/v3/details"), _Account).portal_id
 
     async def properties(self, kind: RecordType) -> frozenset[str]:
         """The internal names of all properties that records of `kind` have."""
@@ -363,6 +425,11 @@ class HubSpot:
             raise Later("crm_refused", why, after_s=REFUSED_AGAIN_S)
         raise Later("crm_refused", f"the CRM answered {answer.status_code} to {path}", after_s=REFUSED_AGAIN_S)
 
+    async def _wait_to_search(self) -> None:
+        """Searches have a limit of their own. One task searches at a time."""
+        await asyncio.sleep(max(0.0, self._searched + self._search_every_s - time.monotonic()))
+        self._searched = time.monotonic()
+
     async def _wait_for_turn(self) -> None:
         """Keep to `rate` in any ten seconds. Real time: it is a limit of the network."""
         async with self._turn:
@@ -387,10 +454,12 @@ def _problem(answer: httpx.Response) -> _Problem:
 
 def _too_many(answer: httpx.Response) -> Later:
     """HubSpot names the policy that was hit; it documents no Retry-After there, but one is honoured."""
-    if _problem(answer).policy_name.startswith(DAILY):
+    policy = _problem(answer).policy_name
+    if policy.startswith(DAILY):
         return Later("crm_daily_limit", "the CRM's daily limit is used up", after_s=DAILY_AGAIN_S)
     said = answer.headers.get("retry-after", "")
-    return Later("crm_busy", "the CRM asks to wait", after_s=float(said) if said.isdigit() else WINDOW_S)
+    usual = SECOND_S if policy.startswith(SECONDLY) else WINDOW_S
+    return Later(BUSY, "the CRM asks to wait", after_s=float(said) if said.isdigit() else usual)
 
 
 def _decoded(answer: bytes, kind: type[T]) -> T:

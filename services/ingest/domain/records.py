@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -83,9 +83,7 @@ class Act:
 
 
 def messages_of(kind: RecordType, tenant: str, record: Record, contacts: Iterable[str]) -> tuple[Message, ...]:
-    """What the record says now, to each lead that it is associated with; nothing when it is of no use yet."""
-    if kind is RecordType.CONTACT:
-        return _contact(tenant, record)
+    """What a deal or an engagement says now, to each lead that it is associated with; nothing while it is no use."""
     leads = [f"{tenant}:{contact}" for contact in contacts]
     if kind is RecordType.DEAL:
         return tuple(deal for lead in leads if (deal := _deal(tenant, lead, record)))
@@ -96,14 +94,14 @@ def messages_of(kind: RecordType, tenant: str, record: Record, contacts: Iterabl
     return tuple(_activity(kind, tenant, lead, record, act) for lead in leads)
 
 
-def _contact(tenant: str, record: Record) -> tuple[Message, ...]:
-    """Each property with the time at which it was set, so that it cannot overwrite a newer webhook."""
-    newest = {name: values[0] for name, values in record.properties_with_history.items() if values}
+def contact_of(tenant: str, record: Record, names: Iterable[str]) -> tuple[Message, ...]:
+    """Each of the properties with the time at which it was set, so that it cannot overwrite a newer webhook."""
+    newest = {name: past[0] for name in names if (past := record.properties_with_history.get(name))}
     if not newest:
         return ()
     lead = f"{tenant}:{record.id}"
     values = tuple(
-        PropertyValue(name=name, value=past.value, at=past.timestamp) for name, past in sorted(newest.items())
+        PropertyValue(name=name, value=last.value, at=last.timestamp) for name, last in sorted(newest.items())
     )
     said = [part for value in values for part in (value.name, value.value, value.at.timestamp())]
     at = max(value.at for value in values)
@@ -210,8 +208,3 @@ def _time(text: str | None) -> datetime | None:
 
 def _seconds(milliseconds: str | None) -> float | None:
     return int(milliseconds) / 1000 if milliseconds and milliseconds.isdigit() else None
-
-
-def properties_of(kind: RecordType, contact: Sequence[str]) -> Sequence[str]:
-    """What to ask for: of a contact the properties named, of others what this module reads."""
-    return contact if kind is RecordType.CONTACT else PROPERTIES[kind]

@@ -1,13 +1,16 @@
-"""The CRM's API as documented: batch read and update, single records, associations, owners, 401, 429, 5xx."""
+"""The CRM's API as documented: batch read and update, single records, search, associations, owners, 401, 429, 5xx."""
 
 from __future__ import annotations
 
+import math
+import operator
 import random
 import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +38,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 WINDOW_S: Final = 10.0
 MAX_INPUTS: Final = 100
 MAX_INPUTS_WITH_HISTORY: Final = 50
+MAX_PAGE, MAX_FOUND = 200, 10_000  # records of a page of a search, and of all its pages
+SEARCHES_A_SECOND: Final = 5
 DISPOSITIONS: Final = {
     "Busy": "9d9162e7-6cf3-4944-bf63-4dff82258764",
     "Connected": "f240bbac-87c9-4f6e-bf70-924b57d47db7",
@@ -78,6 +83,7 @@ class ApiOptions:
 
     token: str
     rate_limit: int = 190  # requests in ten seconds
+    searches_a_second: int = SEARCHES_A_SECOND
     failures: float = 0.0
 
 
@@ -104,15 +110,17 @@ class Api:
         self._clock = clock
         self._rng = random.Random(f"{seed}:api")
         self._asked: deque[float] = deque()
+        self._searched: deque[float] = deque()
         self.requests = 0
         self.limited = 0
 
     def routes(self) -> list[Route]:
-        """What the app serves under /crm and /calling."""
+        """What the app serves under /crm, /calling and /account-info."""
         objects, one = "/crm/v3/objects/{kind}", "/crm/v3/objects/{kind}/{record_id}"
         table: tuple[tuple[str, str, Handler], ...] = (
             (f"{objects}/batch/read", "POST", self._batch_read),
             (f"{objects}/batch/update", "POST", self._batch_update),
+            (f"{objects}/search", "POST", self._search),
             (objects, "POST", self._create),
             (one, "GET", self._read),
             (one, "PATCH", self._update),
@@ -121,6 +129,7 @@ class Api:
             ("/crm/v3/owners", "GET", self._owners),
             ("/crm/v3/owners/{owner_id}", "GET", self._owner),
             ("/calling/v1/dispositions", "GET", self._dispositions),
+            ("/account-info/v3/details", "GET", self._account),
         )
         return [Route(path, self._guarded(handler), methods=[method]) for path, method, handler in table]
 
@@ -143,14 +152,17 @@ class Api:
             raise ApiError(self._rng.choice((500, 502, 503)), "", "internal error")
 
     def _count(self) -> None:
+        self._limit(self._asked, WINDOW_S, self._options.rate_limit, "TEN_SECONDLY_ROLLING")
+
+    def _limit(self, asked: deque[float], window_s: float, most: int, policy: str) -> None:
         now = time.monotonic()  # a limit of the network: real time
-        while self._asked and self._asked[0] <= now - WINDOW_S:
-            self._asked.popleft()
-        if len(self._asked) >= self._options.rate_limit:
+        while asked and asked[0] <= now - window_s:
+            asked.popleft()
+        if len(asked) >= most:
             self.limited += 1
-            message = "You have reached your ten_secondly_rolling limit."
-            raise ApiError(429, "RATE_LIMITS", message, errorType="RATE_LIMIT", policyName="TEN_SECONDLY_ROLLING")
-        self._asked.append(now)
+            message = f"You have reached your {policy.lower()} limit."
+            raise ApiError(429, "RATE_LIMITS", message, errorType="RATE_LIMIT", policyName=policy)
+        asked.append(now)
 
     # --- records ---
 
@@ -215,6 +227,33 @@ class Api:
             raise ApiError(404, "OBJECT_NOT_FOUND", "Object not found.  objectId are usually numeric.")
         return record
 
+    # --- search ---
+
+    async def _search(self, request: Request) -> Response:
+        self._limit(self._searched, 1.0, self._options.searches_a_second, "SECONDLY")
+        kind, asked = _kind(request.path_params["kind"]), await _body(request)
+        limit, start = int(asked.get("limit") or 10), int(asked.get("after") or 0)
+        if limit > MAX_PAGE:
+            raise ApiError(400, "VALIDATION_ERROR", f"limit must be at most {MAX_PAGE}")
+        if start + limit > MAX_FOUND:
+            raise ApiError(400, "VALIDATION_ERROR", f"a search finds at most {MAX_FOUND} records")
+        groups = [group.get("filters") or [] for group in asked.get("filterGroups") or []]
+        known = ((record, record.properties()) for record in self._world.of_kind(kind))
+        found = [
+            record
+            for record, properties in known
+            if not groups or any(all(_meets(properties, one) for one in group) for group in groups)
+        ]
+        for sort in asked.get("sorts") or []:
+            by, falls = str(sort["propertyName"]), sort.get("direction") == "DESCENDING"
+            found.sort(key=lambda record: _in_order(record.properties().get(by)), reverse=falls)
+        names = _names(asked, "properties")
+        results = [_shown(record, names, ()) for record in found[start : start + limit]]
+        body: dict[str, Any] = {"total": len(found), "results": results}
+        if start + limit < len(found):
+            body["paging"] = {"next": {"after": str(start + limit)}}
+        return JSONResponse(body)
+
     # --- properties, associations, owners, dispositions ---
 
     async def _properties(self, request: Request) -> Response:
@@ -255,6 +294,9 @@ class Api:
                 return JSONResponse(_owner(owner))
         raise ApiError(404, "OBJECT_NOT_FOUND", "No owner exists with this id.")
 
+    async def _account(self, request: Request) -> Response:
+        return JSONResponse({"portalId": self._world.portal, "accountType": "STANDARD", "timeZone": "UTC"})
+
     async def _dispositions(self, request: Request) -> Response:
         return JSONResponse([{"label": label, "id": guid, "deleted": False} for label, guid in DISPOSITIONS.items()])
 
@@ -279,6 +321,37 @@ def _shown(record: Record, names: Iterable[str], with_history: Iterable[str]) ->
     if histories := {name: _history(record, name) for name in with_history}:
         shown["propertiesWithHistory"] = histories
     return shown
+
+
+def _in_order(value: str | None) -> float:
+    """Numbers and times are found and sorted as what they are; what is neither comes first."""
+    text = value or ""
+    if text.lstrip("-").replace(".", "", 1).isdigit():
+        return float(text)
+    try:
+        return datetime.fromisoformat(text).timestamp() * 1000
+    except ValueError:
+        return -math.inf
+
+
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "GT": operator.gt,
+    "GTE": operator.ge,
+    "LT": operator.lt,
+    "LTE": operator.le,
+}
+
+
+def _meets(properties: Mapping[str, str], asked: Mapping[str, Any]) -> bool:
+    name, wanted = str(asked.get("propertyName")), str(asked.get("value") or "")
+    value, how = properties.get(name), str(asked.get("operator"))
+    if how == "EQ":
+        return (value or "").lower() == wanted.lower()
+    if how == "HAS_PROPERTY":
+        return bool(value)
+    if how not in _COMPARISONS:
+        raise ApiError(400, "VALIDATION_ERROR", f"operator {how} is not supported")
+    return bool(value) and _COMPARISONS[how](_in_order(value), _in_order(wanted))
 
 
 def _history(record: Record, name: str) -> list[dict[str, str]]:

@@ -65,6 +65,7 @@ class SimulatorOptions:
     duplicates: float = 0.05  # share of events that are sent twice
     disorder: float = 0.05  # share of events that are held back, and of batches that are shuffled
     bad: float = 0.0  # share of requests with a malformed element
+    lost: float = 0.0  # share of events that are never sent
     hold_s: float = 1.0  # how long an event is held back at most, in real seconds
     retry_s: float = 0.5  # before the first retry, in real seconds; doubles up to 16 times that
     max_attempts: int = 11
@@ -100,7 +101,8 @@ class Summary:
         """The summary for a person."""
         t = self.traffic
         yield f"{self.leads} leads, {self.records} records, {self.notifications} notifications received"
-        yield f"{t.events} events: {t.duplicates} sent twice, {t.held_back} held back, {t.bad} malformed ones added"
+        told = f"{t.duplicates} sent twice, {t.held_back} held back, {t.lost} lost, {t.bad} malformed ones added"
+        yield f"{t.events} events: {told}"
         yield f"{t.requests} requests: {t.ok} ok, {t.failed} failed, {t.unknown} unknown; {t.gave_up} events given up"
 
 
@@ -285,6 +287,7 @@ def _traffic_options(options: SimulatorOptions) -> TrafficOptions:
         duplicates=options.duplicates,
         disorder=options.disorder,
         bad=options.bad,
+        lost=options.lost,
         hold_s=options.hold_s,
         retry_s=options.retry_s,
         max_attempts=options.max_attempts,

@@ -36,6 +36,7 @@ class TrafficOptions:
     duplicates: float = 0.0
     disorder: float = 0.0
     bad: float = 0.0  # share of requests that carry one malformed element more
+    lost: float = 0.0  # share of events that are never sent
     hold_s: float = 1.0  # how long what comes late or twice is held back, at most
     retry_s: float = 0.5  # before the first retry; twice as long each time
     max_attempts: int = 11  # the first and ten retries
@@ -65,6 +66,7 @@ class Counts:
     events: int = 0
     duplicates: int = 0
     held_back: int = 0
+    lost: int = 0
     bad: int = 0
     requests: int = 0
     ok: int = 0
@@ -93,8 +95,11 @@ class Traffic:
         return len(self._ready) + self._under_way
 
     def put(self, event: Event) -> None:
-        """Send `event` soon; some come late, some twice."""
+        """Send `event` soon; some come late, some twice, some never."""
         self.counts.events += 1
+        if self._options.lost and self._rng.random() < self._options.lost:  # without, the same seed makes the same
+            self.counts.lost += 1
+            return
         if self._rng.random() < self._options.disorder:
             self.counts.held_back += 1
             self._later(event)

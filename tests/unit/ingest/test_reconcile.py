@@ -1,0 +1,182 @@
+"""A reconcile: every changed record is asked for once, whatever the CRM's limits, and told as webhooks would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+
+from services.ingest.domain import door
+from services.ingest.metrics import IngestMetrics
+from services.ingest.reconcile import KINDS, reconcile
+from services.ingest.worker import Lookups
+from shared import events
+from shared.bus import NewRecord
+from shared.clock import ManualClock
+from shared.crm.hubspot import HubSpot
+from shared.crm.simulator import api as simulated
+from shared.crm.simulator.api import Api, ApiOptions
+from shared.crm.simulator.ledger import Ledger
+from shared.crm.simulator.world import FORM, Ids, World
+from shared.errors import Later, Refused
+from shared.events import ContactChanged, FormSubmitted, Message, PageVisited, RecordQueued, RecordType, Topic
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+TENANT = "hubspot:62515"
+HOUR = timedelta(hours=1)
+
+
+class Crm:
+    """A simulated CRM, what it told, and a client of it."""
+
+    def __init__(self) -> None:
+        self.clock, self.told = ManualClock(NOON), list[dict[str, Any]]()
+        ids = Ids(None, 901)
+        self.world = World(clock=self.clock, ledger=Ledger(None), ids=ids, portal=62515, listener=self.told.append)
+        options = ApiOptions(token="t", rate_limit=10_000, searches_a_second=10_000)
+        app = Starlette(routes=Api(self.world, options, self.clock, seed=1).routes())
+        self.client = client(httpx.ASGITransport(app=app))
+
+
+def client(transport: httpx.AsyncBaseTransport) -> HubSpot:
+    http = httpx.AsyncClient(transport=transport)
+    return HubSpot("http://crm.example", "t", rate=10_000, http=http, searches_per_s=10_000)
+
+
+class Bus:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.records: list[NewRecord] = []
+
+    async def publish(self, records: Sequence[NewRecord]) -> None:
+        self.records += records
+
+    @property
+    def queued(self) -> list[RecordQueued]:
+        found = [events.decode(Topic.CRM_IMPORTS, record.value) for record in self.records]
+        return [one for one in found if isinstance(one, RecordQueued)]
+
+
+async def test_more_records_changed_at_one_moment_than_a_search_finds_are_all_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(simulated, "MAX_FOUND", 400)
+    crm, bus = Crm(), Bus()
+    made = [crm.world.create(RecordType.CONTACT, {"email": f"{n}@example.com"}, FORM) for n in range(1001)]
+    done = await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON, at=NOON)
+    assert [one.record_id for one in bus.queued] == [str(record.id) for record in made]
+    assert done.changed == {RecordType.CONTACT: 1001}
+
+
+async def test_what_was_not_changed_since_is_left_alone() -> None:
+    crm, bus = Crm(), Bus()
+    crm.world.create(RecordType.CONTACT, {"email": "old@example.com"}, FORM)
+    changed = crm.world.create(RecordType.CONTACT, {"email": "new@example.com"}, FORM)
+    crm.clock.advance(HOUR)
+    crm.world.update(changed, {"jobtitle": "CEO"}, FORM)
+    await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON + HOUR, at=NOON)
+    assert [one.record_id for one in bus.queued] == [str(changed.id)]
+
+
+async def test_a_crm_that_asks_to_wait_is_asked_again_from_where_it_stopped() -> None:
+    """A page of contacts comes, then the limit is hit, then the rest: no page is told twice."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        above = msgspec.json.decode(request.content)["filterGroups"][0]["filters"][1]["value"]
+        if "contacts" not in request.url.path:
+            return httpx.Response(200, json={"results": []})
+        asked.append(above)
+        if asked == ["0", "7"]:
+            limit = {"policyName": "SECONDLY", "errorType": "RATE_LIMIT"}
+            return httpx.Response(429, json=limit, headers={"retry-after": "0"})
+        record = {"id": str(int(above) + 7), "updatedAt": "2026-11-24T12:00:00Z"}
+        more = {"paging": {"next": {"after": "1"}}} if above == "0" else {}
+        return httpx.Response(200, json={"total": 2, "results": [record]} | more)
+
+    bus = Bus()
+    await reconcile(client(httpx.MockTransport(answer)), bus.publish, tenant=TENANT, since=NOON, at=NOON)
+    assert [one.record_id for one in bus.queued] == ["7", "14"]
+    assert asked == ["0", "7", "7"]
+
+
+async def test_a_kind_that_the_token_may_not_read_is_left_out_and_named() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "emails" in request.url.path:
+            return httpx.Response(403, json={"category": "MISSING_SCOPES"})
+        return httpx.Response(200, json={"results": [{"id": "7", "updatedAt": "2026-11-24T12:00:00Z"}]})
+
+    bus = Bus()
+    done = await reconcile(client(httpx.MockTransport(answer)), bus.publish, tenant=TENANT, since=NOON, at=NOON)
+    assert {one.record for one in bus.queued} == set(KINDS) - {RecordType.EMAIL}
+    assert list(done.left_out) == [RecordType.EMAIL]
+    assert "scope" in done.left_out[RecordType.EMAIL]
+
+
+async def test_a_crm_whose_day_is_used_up_ends_it() -> None:
+    limit = httpx.Response(429, json={"policyName": "DAILY", "errorType": "RATE_LIMIT"})
+    crm = client(httpx.MockTransport(lambda _: limit))
+    with pytest.raises(Later, match="daily limit"):
+        await reconcile(crm, Bus().publish, tenant=TENANT, since=NOON, at=NOON)
+
+
+async def test_each_reconcile_asks_for_itself() -> None:
+    """What was looked up by an earlier one may have been lost since."""
+    crm, bus = Crm(), Bus()
+    crm.world.create(RecordType.CONTACT, {}, FORM)
+    for at in (NOON, NOON + HOUR):
+        await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON, at=at)
+    assert len({one.id for one in bus.queued}) == 2
+
+
+# --- what is told of a contact that was queued ---
+
+
+def lookups(crm: Crm) -> Lookups:
+    metrics = IngestMetrics(CollectorRegistry())
+    return Lookups(lambda _: crm.client, contact_properties=lambda _: ("email", "jobtitle"), metrics=metrics)
+
+
+async def said(crm: Crm, contact: int, *, since: datetime) -> list[Message]:
+    queued = RecordQueued(
+        id="0" * 32, tenant=TENANT, at=NOON, record=RecordType.CONTACT, record_id=str(contact), since=since
+    )
+    (found,) = (await lookups(crm)([queued])).records.values()
+    assert not isinstance(found, Refused)
+    return list(found)
+
+
+async def test_acts_are_told_with_the_identities_that_their_webhooks_give_them() -> None:
+    """So that only those count which no webhook told."""
+    crm = Crm()
+    contact = crm.world.create(RecordType.CONTACT, {"email": "ada@example.com"}, FORM)
+    for form in ("ebook", "demo-request"):
+        crm.clock.advance(HOUR)
+        crm.world.visit_page(contact, f"https://www.example.com/{form}")
+        crm.world.submit_form(contact, form, "")
+    heard = door.normalise(msgspec.json.encode(crm.told), received_at=NOON).messages
+    kinds = (FormSubmitted, PageVisited)
+    acts = {m.id: m for m in heard if isinstance(m, kinds) or (isinstance(m, ContactChanged) and m.created)}
+    told = {m.id: m for m in await said(crm, contact.id, since=NOON) if isinstance(m, kinds) or m.created}
+    assert told == acts
+    assert len(told) == 5
+
+
+async def test_what_a_contact_did_before_is_not_told() -> None:
+    crm = Crm()
+    contact = crm.world.create(RecordType.CONTACT, {"email": "ada@example.com"}, FORM)
+    crm.world.submit_form(contact, "ebook", "")
+    crm.clock.advance(HOUR)
+    crm.world.submit_form(contact, "demo-request", "")
+    (form, changed) = await said(crm, contact.id, since=NOON + HOUR)
+    assert isinstance(form, FormSubmitted)
+    assert form.form == "demo-request"
+    assert isinstance(changed, ContactChanged)
+    assert [(value.name, value.at) for value in changed.values] == [("email", NOON)]
