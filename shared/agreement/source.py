@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,11 +20,22 @@ Severity: TypeAlias = Literal["error", "warning"]
 # What people write that is not YAML, by what ruamel says of it.
 NOT_YAML: Final = {
     "'\\t' that cannot start": "a tab; indent with spaces",
+    "cannot start any token": "a sign that no text begins with; put the text into quotes",
     "mapping values are not allowed": "a colon and a space within a text; put the text into quotes",
+    "expected <block end>, but found '<scalar>'": "a text behind a quote; put the whole into one pair of quotes",
+    "expected <block end>": "a line that is indented otherwise than its neighbours",
+    "expected '<document start>'": "a line that is indented otherwise than its neighbours",
+    "could not find expected ':'": "a line without a colon before this",
+    "sequence entries are not allowed": "a dash behind a colon; begin the list on a line of its own",
+    "undefined alias": "a text that begins with *; put it into quotes",
+    "expected chomping": "a text that begins with > or |; put it into quotes",
+    "expected a comment or a line break": "a text that begins with > or |; put it into quotes",
+    "unknown escape": "a backslash between double quotes; use single ones",
     "end of stream": "a quote is opened here and never closed",
     "expected ',' or ']'": "a bracket [ is not closed before this",
     "expected ',' or '}'": "a brace { is not closed before this",
 }
+MISPLACED: Final = "a key that does not follow from the lines before it: indent it as its neighbours"
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 50
 
@@ -59,7 +71,7 @@ class Source:
         try:
             node = YAML(typ="rt", pure=True).compose(io.StringIO(text))
         except MarkedYAMLError as error:
-            self.problems.append(self._not_yaml(error))
+            self.problems.append(self._not_yaml(error, text))
             return None
         except (YAMLError, RecursionError, ValueError) as error:
             self.problems.append(self.problem((), f"is not YAML: {type(error).__name__}"))
@@ -73,12 +85,14 @@ class Source:
             self.problems.append(self.problem((), error.message))
             return None
 
-    def _not_yaml(self, error: MarkedYAMLError) -> Problem:
+    def _not_yaml(self, error: MarkedYAMLError, source: str) -> Problem:
         said = str(error.problem)
         text = next((ours for theirs, ours in NOT_YAML.items() if theirs in said), said)
         begun = "end of stream" in said  # what is never closed is told where it was opened
         mark = (error.context_mark if begun else error.problem_mark) or error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        if "mapping values" in said and mark and _begins_with_key(source.splitlines()[mark.line], mark.column):
+            text = MISPLACED
         return self._at(place, (), f"is not YAML: {text}")
 
     def _plain(self, node: Node, at: Path) -> Any:
@@ -129,6 +143,11 @@ class Source:
     def _at(self, place: tuple[int, int], at: Path, text: str, severity: Severity = "error") -> Problem:
         line, column = place
         return Problem(file=self.file, line=line, column=column, key=dotted(at), text=text, severity=severity)
+
+
+def _begins_with_key(line: str, colon: int) -> bool:
+    """Whether nothing but a key stands before the colon: not a text with one in it."""
+    return re.fullmatch(r"\s*[\w:-]+", line[:colon]) is not None
 
 
 def dotted(path: Path) -> str:
