@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any, Final, get_args
@@ -16,7 +17,7 @@ from shared.agreement.model import Agreement
 from shared.agreement.partial import without_what_is_wrong
 from shared.agreement.references import cross_references, unknown_names
 from shared.agreement.source import Problem, Source
-from shared.agreement.values import SLUG
+from shared.agreement.values import INTERNAL_NAME, SLUG, TENANT
 from shared.errors import Refused
 
 MAX_BYTES: Final = 1_000_000
@@ -29,6 +30,15 @@ IN_WORDS: Final = {
     "model_type": "must be names, each with a colon and what it means",
     "tuple_type": "must be a list, each on a line of its own after a dash, or in brackets",
     "string_type": "must be a text",
+    "date_parsing": "must be a day, as 2027-01-31",
+    "date_from_datetime_parsing": "must be a day, as 2027-01-31",
+    "date_from_datetime_inexact": "must be a day, as 2027-01-31",
+    "too_short": "must name one at least",
+}
+PATTERNS: Final = {
+    SLUG: "must be a name in small letters, digits, - and _, that starts with a letter",
+    TENANT: "must be a CRM and an account in it, as hubspot:62515",
+    INTERNAL_NAME: "must be a property's internal name: small letters, digits and _",
 }
 # What a later version will enforce. Until then a file that says it would promise what nobody keeps.
 NOT_YET: Final = ("capacity", "keep_owner", "mode", "manual", "tell_sales", "who", "review")
@@ -104,7 +114,7 @@ def _validate(data: Any, source: Source) -> Agreement | None:
     try:
         return Agreement.model_validate(data)
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_input=False):
+        for one in error.errors(include_url=False):
             source.problems.extend(_problems(one, source))
         if rest := without_what_is_wrong(data, error):
             found = unknown_names(rest.agreement)
@@ -126,14 +136,22 @@ def _problems(error: Any, source: Source) -> Iterator[Problem]:
 
 
 def _in_words(error: Any) -> str:
-    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == SLUG:
-        return "must be a name in small letters, digits, - and _, that starts with a letter"
-    if error["type"] in IN_WORDS:
-        return IN_WORDS[error["type"]]
+    kind = error["type"]
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] in PATTERNS:
+        return PATTERNS[error["ctx"]["pattern"]]
+    if kind in ("literal_error", "enum"):
+        return _one_of(error["ctx"]["expected"], error["input"])
+    if kind in IN_WORDS:
+        return IN_WORDS[kind]
     message = str(error["msg"])
     for said, ours in (("Input should be", "must be"), ("String should", "should"), ("Value should", "should")):
         message = message.replace(said, ours)
     return message[:1].lower() + message[1:]
+
+
+def _one_of(expected: str, said: Any) -> str:
+    near = difflib.get_close_matches(str(said), re.findall(r"'([^']*)'", expected), n=1, cutoff=0.7)
+    return f"must be {expected}{f'; did you mean {near[0]}?' if near else ''}"
 
 
 def _unknown_key(at: Path) -> str:

@@ -18,7 +18,7 @@ from shared.agreement.handoff import Handoff
 from shared.agreement.kpis import Kpis
 from shared.agreement.nurture import Nurture
 from shared.agreement.qualification import Qualification
-from shared.agreement.values import Definition, Name, Part, Timezone
+from shared.agreement.values import TENANT, Definition, Name, Part, Timezone
 from shared.calendars import ALWAYS, Calendar
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Agreement(Part):
 
     name: Name = Field(alias="agreement")
     """What this agreement is called."""
-    tenant: str | None = Field(default=None, pattern=r"^[a-z0-9_-]+:[A-Za-z0-9_-]+$")
+    tenant: str | None = Field(default=None, pattern=TENANT)
     """The only account of the CRM that it is for, as hubspot:62515; else it is everybody's."""
     effective: date | None = None
     """The day from which it was meant to hold: shown, not enforced."""

@@ -38,6 +38,8 @@ UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 WRITTEN: Final = "as written"  # the context of a dump in the agreement's own notation
 DEFAULT: Final = "default"
 SLUG: Final = r"^[a-z][a-z0-9_-]*$"
+TENANT: Final = r"^[a-z0-9_-]+:[A-Za-z0-9_-]+$"
+INTERNAL_NAME: Final = PROPERTY_NAME.pattern.replace(r"\Z", "$")
 
 
 def wrong(message: str) -> PydanticCustomError:
@@ -84,13 +86,8 @@ class DefinitionSchema:
 def _duration(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value
-    match = re.fullmatch(r"(\d{1,6})\s*([smhdw])", str(value))
-    if match is None:
-        raise wrong("must be a duration, as 30m, 4h, 1d or 2w")
-    duration = timedelta(seconds=int(match[1]) * UNITS[match[2]])
-    if duration > LONGEST:
-        raise wrong(f"must not be longer than {LONGEST.days}d")
-    return duration
+    span = working(value)
+    return timedelta(seconds=span.amount * UNITS[span.unit])
 
 
 def shown_duration(value: timedelta) -> str:
@@ -100,7 +97,7 @@ def shown_duration(value: timedelta) -> str:
     return f"{seconds // UNITS[unit]}{unit}"
 
 
-def working(value: Any) -> Any:
+def working(value: Any) -> Span:
     if isinstance(value, Span):
         return value
     try:
@@ -229,5 +226,5 @@ Definition = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Slug = Annotated[str, Field(pattern=SLUG, max_length=60)]
-PropertyName = Annotated[str, Field(pattern=PROPERTY_NAME.pattern.replace(r"\Z", "$"), max_length=100)]
+PropertyName = Annotated[str, Field(pattern=INTERNAL_NAME, max_length=100)]
 Points = Annotated[float, Field(allow_inf_nan=False)]
