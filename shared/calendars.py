@@ -42,6 +42,7 @@ DAY_MINUTES: Final = 1440
 WEEK_MINUTES: Final = 7 * DAY_MINUTES
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SECONDS: Final[Mapping[Unit, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+UNIT_NAMES: Final[Mapping[str, Unit]] = {"second": "s", "minute": "m", "hour": "h", "hr": "h", "day": "d", "week": "w"}
 LONGEST: Final = timedelta(days=3660)  # ten years: what is longer is a slip
 HORIZON_YEARS: Final = 60
 YEARS: Final = range(1900, 2301)  # a moment outside is a slip, too
@@ -64,7 +65,8 @@ class Span:
         """The span that is written as 30m, 4h, 1d or 2w. Raises ValueError, in words, for anything else."""
         match = re.fullmatch(r"([0-9]{1,6})\s*([smhdw])", text)
         if match is None:
-            raise ValueError("must be a duration, as 30m, 4h, 1d or 2w")
+            meant = _meant_span(text)
+            raise ValueError(f"must be a duration, as 30m, 4h, 1d or 2w{f'; did you mean {meant}?' if meant else ''}")
         amount = int(match[1])
         unit = next(one for one in get_args(Unit) if one == match[2])
         if timedelta(seconds=amount * SECONDS[unit]) > LONGEST:
@@ -76,6 +78,33 @@ class Span:
 
     def __bool__(self) -> bool:
         return self.amount > 0
+
+
+_CLOCK_UNITS: Final[tuple[Unit, ...]] = ("h", "m", "s")
+
+
+def _meant_span(text: str) -> str:
+    """Of `90 min` 90m, of `1h30m` and `1.5h` 90m: a day is as long as a calendar makes it. Else nothing."""
+    if re.fullmatch(r"([0-9]{1,6}(\.[0-9]{1,2})?\s*[a-zA-Z]+\s*)+", text) is None:
+        return ""
+    said = re.findall(r"([0-9.]+)\s*([a-zA-Z]+)", text)
+    units = [unit for _, word in said if (unit := _meant_unit(word))]
+    if len(units) < len(said):
+        return ""
+    if len(said) == 1 and said[0][0].isdigit():
+        return f"{said[0][0]}{units[0]}"
+    seconds = sum(float(amount) * SECONDS[unit] for (amount, _), unit in zip(said, units, strict=True))
+    if {"d", "w"} & set(units) or seconds % 1:
+        return ""
+    return next(f"{seconds / SECONDS[unit]:.0f}{unit}" for unit in _CLOCK_UNITS if seconds % SECONDS[unit] == 0)
+
+
+def _meant_unit(word: str) -> Unit | None:
+    """Of `Hours` h; nothing of what is none, as months, or may be months, as M."""
+    if word == "M":
+        return None
+    said = word.lower().removesuffix("s") or word.lower()
+    return next((unit for name, unit in UNIT_NAMES.items() if name.startswith(said)), None)
 
 
 def parse_hours(text: str) -> Hours:

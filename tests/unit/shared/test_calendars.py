@@ -393,3 +393,16 @@ def test_a_span_is_read_as_it_is_written(amount: int, unit: str) -> None:
 def test_a_span_that_is_none_is_refused_in_words(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Span.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        *(("90 min", "90m"), ("2 Hours", "2h"), ("48H", "48h"), ("1 hr", "1h"), ("3 weeks", "3w")),
+        *(("1h30m", "90m"), ("1h 60m", "2h"), ("1.5h", "90m"), ("1m30s", "90s")),
+        *((text, "") for text in ("3M", "3 months", "1d4h", "0.5d", "1:30", "two weeks", "60")),
+    ],
+)
+def test_who_writes_a_span_otherwise_hears_what_may_be_meant_where_that_is_sure(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match="2w$" if not meant else f"did you mean {meant}[?]$"):
+        Span.parse(text)
