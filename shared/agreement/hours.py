@@ -138,13 +138,18 @@ def openings(hours: Hours) -> tuple[Opening, ...]:
     return tuple(opening for text in hours for opening in parse_hours(text))
 
 
+_OFFSET: Final = re.compile(r"[+-][0-9]")
+
+
 def check_timezone(name: Any) -> str:
     """Raises ValueError, in words, for what is no time zone."""
     zones = available_timezones()
     if name in zones:
         return str(name)
-    near = [zone for zone in sorted(zones) if zone.rpartition("/")[2].lower() == str(name).lower()]
-    near = near or difflib.get_close_matches(str(name), sorted(zones), n=1, cutoff=0.8)
+    # GMT+2 is not Etc/GMT+2, which is two hours behind: a name with an offset is nobody's guess
+    likely = sorted(zone for zone in zones if not _OFFSET.search(zone))
+    near = [zone for zone in likely if zone.rpartition("/")[2].lower() == str(name).lower()]
+    near = near or difflib.get_close_matches(str(name), likely, n=1, cutoff=0.8)
     raise ValueError(f"must be a time zone{f'; did you mean {near[0]}?' if near else ', as Europe/Bucharest'}")
 
 
