@@ -221,6 +221,58 @@ def _answer_problems(app: FastAPI) -> None:
         return Problem(422, "invalid", "the request does not fit", errors=errors).response()
 
 
+class Mistake(BaseModel):
+    """What does not fit in a request."""
+
+    where: str
+    why: str
+
+
+class ProblemView(BaseModel):
+    """An error, as application/problem+json (RFC 9457)."""
+
+    type: str = Field(description="urn:leadpact:{code}")
+    title: str = Field(description="the code, which is stable")
+    status: int
+    detail: str = Field(description="for a person")
+    possible: list[str] | None = Field(default=None, description="of 409: the commands that fit the state")
+    version: int | None = Field(default=None, description="of 412: the version that the lead has now")
+    errors: list[Mistake] | None = Field(default=None, description="of 422: what does not fit")
+
+
+_EVERYWHERE: Final = {
+    401: "No token, or one that nobody has",
+    403: "The token's role or scope may not do this",
+    503: "The database is away: try again after Retry-After",
+}
+
+
+def described(said: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with these problems."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
+    return {status: {"description": text, "content": content} for status, text in said.items()}
+
+
+def _describe_problems(spec: dict[str, Any]) -> None:
+    """Say of every route that asks for a token which problems it may answer with, as they really are."""
+    schemas: dict[str, Any] = spec.setdefault("components", {}).setdefault("schemas", {})
+    view = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**view.pop("$defs"), "ProblemView": view}
+    for framework in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(framework, None)
+    for path, operations in spec["paths"].items():
+        for operation in operations.values():
+            answers = operation["responses"]
+            said = dict(_EVERYWHERE) if "security" in operation else {}
+            if "{" in path:
+                said[404] = "There is none of this name"
+            if "application/json" in answers.get("422", {}).get("content", {}):
+                answers.pop("422")
+                said[422] = "The request does not fit"
+            more = {str(status): answer for status, answer in described(said).items()}
+            operation["responses"] = dict(sorted({**more, **answers}.items()))
+
+
 # --- the app ---
 
 
@@ -404,11 +456,18 @@ class _App(FastAPI):
     """The framework, behind the doors: its layers cost a door more than the door's own work."""
 
     def __init__(self, metrics: CommonMetrics, doors: Mapping[str, ASGIApp], **more: Any) -> None:
-        super().__init__(**more)
+        super().__init__(**more, generate_unique_id_function=lambda route: route.name)
         self._front = _Front(super().__call__, metrics, doors)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._front(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        made = self.openapi_schema is not None
+        spec = super().openapi()
+        if not made:
+            _describe_problems(spec)
+        return spec
 
 
 class _Front:

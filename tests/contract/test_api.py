@@ -600,6 +600,7 @@ async def test_every_command_is_described_for_one_lead_and_for_many(api: httpx.A
         assert operation["description"]
         assert {"Idempotency-Key", "If-Match"} <= {one["name"] for one in operation["parameters"]}
         assert {"401", "403", "422", "503"} <= set(operation["responses"])
+        assert ("headers" in operation["responses"]["200"]) is ("{lead}" in path)
 
 
 async def test_every_answer_has_a_shape_and_every_reference_leads_somewhere(api: httpx.AsyncClient) -> None:

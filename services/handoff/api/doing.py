@@ -14,7 +14,7 @@ from services.handoff.api.asking import Asked, log
 from services.handoff.api.bodies import Decide
 from services.handoff.api.reading import known_to_be, read, unknown
 from services.handoff.api.roles import View, view_of
-from services.handoff.api.views import LeadView, ProblemView, Result, Results, lead_view, receipt
+from services.handoff.api.views import LeadView, Result, Results, lead_view, receipt
 from services.handoff.domain.commands import Command
 from services.handoff.domain.draft import HandoffDecision
 from services.handoff.domain.lead import Lead
@@ -22,7 +22,7 @@ from services.handoff.domain.machine import Impossible
 from services.handoff.worker import decided
 from shared.errors import Later, Refused
 from shared.events import tenant_of
-from shared.web import Parts, Problem, problem_of
+from shared.web import Parts, Problem, ProblemView, problem_of
 from shared.work import Facts, Work
 
 

@@ -15,7 +15,16 @@ from sqlalchemy.exc import DBAPIError
 from services.handoff import store
 from services.handoff.api.bodies import Moment
 from services.handoff.api.roles import EVERYTHING, view_of
-from services.handoff.api.views import READING, LeadPage, LeadView, Timeline, lead_view, problems, timeline_view
+from services.handoff.api.views import (
+    READING,
+    READING_ONE,
+    LeadPage,
+    LeadView,
+    Timeline,
+    lead_view,
+    problems,
+    timeline_view,
+)
 from services.handoff.domain.lead import Lead
 from services.handoff.store import Page, Place, Wanted
 from shared.database import database_errors_are_later
@@ -74,8 +83,8 @@ def _add_list(router: APIRouter, parts: Parts) -> None:
 def _add_one(router: APIRouter, parts: Parts) -> None:
     anyone = caller(parts.tokens, scoped=True)
 
-    @router.get("/leads/{lead}", responses=READING)
-    async def one(lead: str, response: Response, by: Caller = anyone) -> LeadView:
+    @router.get("/leads/{lead}", responses=READING_ONE)
+    async def one_lead(lead: str, response: Response, by: Caller = anyone) -> LeadView:
         """Where a lead stands, what runs, and what is possible; its version is the `ETag`."""
         found = await visible(parts, lead, by)
         response.headers["ETag"] = f'"{found.version}"'

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from services.handoff.domain.lead import Attempt, Clock, Lead
 from services.handoff.domain.machine import possible
 from shared.events import Channel, ClockKind, Outcome, State
+from shared.web import ProblemView, described
 
 When = Annotated[
     datetime,
@@ -107,25 +108,6 @@ class Timeline(BaseModel):
     next: int | None = Field(description="the `after` of the next page; null on the last")
 
 
-class Mistake(BaseModel):
-    """What does not fit in a request."""
-
-    where: str
-    why: str
-
-
-class ProblemView(BaseModel):
-    """An error, as application/problem+json (RFC 9457)."""
-
-    type: str = Field(description="urn:leadpact:{code}")
-    title: str = Field(description="the code, which is stable")
-    status: int
-    detail: str = Field(description="for a person")
-    possible: list[str] | None = Field(default=None, description="of 409: the commands that fit the state")
-    version: int | None = Field(default=None, description="of 412: the version that the lead has now")
-    errors: list[Mistake] | None = Field(default=None, description="of 422: what does not fit")
-
-
 class Result(BaseModel):
     """What became of one lead of many: its state and version, or the problem."""
 
@@ -202,7 +184,6 @@ def _clock(clock: Clock) -> ClockView:
 
 # --- for OpenAPI ---
 
-_PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
 _SAID: Final = {
     401: "No token, or one that nobody has",
     403: "The token's role may not do this",
@@ -217,11 +198,15 @@ _SAID: Final = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route."""
-    return {status: {"description": _SAID[status], "content": _PROBLEM} for status in statuses}
+    return described({status: _SAID[status] for status in statuses})
 
 
+_ETAG: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": {"ETag": {"description": "the version, for If-Match", "schema": {"type": "string"}}}}
+}
 READING: Final = problems(401, 404, 422, 500, 503)
-COMMANDING: Final = problems(401, 403, 404, 409, 412, 422, 500, 503)
+READING_ONE: Final = READING | _ETAG
+COMMANDING: Final = problems(401, 403, 404, 409, 412, 422, 500, 503) | _ETAG
 MANY: Final = problems(401, 403, 422, 503)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,25 @@ async def test_a_request_that_does_not_fit_hears_where_and_why_and_not_its_own_w
     assert answer.json()["errors"][0]["where"] == "body.number"
     assert "integer" in answer.json()["errors"][0]["why"]
     assert PERSON not in answer.text
+
+
+async def test_the_description_tells_each_problem_as_it_really_comes(http: httpx.AsyncClient) -> None:
+    spec = (await http.get("/openapi.json")).json()
+    answers = {path: one["responses"] for path, (one,) in ((p, list(o.values())) for p, o in spec["paths"].items())}
+    assert {*answers["/anyone"]} == {"200", "401", "403", "503"}
+    assert {*answers["/wishes"]} == {"200", "422"}
+    assert {*answers["/agreements/{version}"]} == {"200", "401", "403", "404", "422", "503"}
+    problems = [said for one in answers.values() for status, said in one.items() if status != "200"]
+    assert {tuple(said["content"]) for said in problems} == {("application/problem+json",)}
+    assert {"ProblemView", "Mistake"} <= {*spec["components"]["schemas"]}
+    assert "HTTPValidationError" not in json.dumps(spec)
+
+
+async def test_each_operation_is_called_as_its_function_is(http: httpx.AsyncClient) -> None:
+    spec = (await http.get("/openapi.json")).json()
+    names = [one["operationId"] for operations in spec["paths"].values() for one in operations.values()]
+    assert {"lead", "wish", "agreements", "healthz"} <= {*names}
+    assert len(names) == len({*names})
 
 
 # --- tokens ---
