@@ -146,9 +146,14 @@ def _at_most(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
     return _number_test(lambda number: number <= high), f"is at most {wanted}"
 
 
+_DOMAIN: Final = re.compile(r"([\w-]+\.)+[\w-]+")
+
+
 def _domain_in(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
     values = texts(wanted, at, made)
     domains = frozenset(map(domain_of, values))
+    for strange in [value for value in values if not _DOMAIN.fullmatch(domain_of(value))]:
+        made.wrong(at, f"{strange} is no domain; write it as rival.example, which has those below it too")
     below = tuple("." + domain for domain in domains)
 
     def test(actual: str) -> bool:
