@@ -19,7 +19,7 @@ from services.handoff.metrics import HandoffMetrics
 from shared import events
 from shared.agreement import Agreement
 from shared.clock import Clock
-from shared.events import ContactsMerged, HandoffMessage, Message, Topic
+from shared.events import ContactErased, ContactsMerged, HandoffMessage, LeadScored, Message, Topic
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
 
@@ -49,6 +49,15 @@ def notices_of(decision: Decision[Lead]) -> tuple[Notice, ...]:
 
 def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> HandoffDecision:
     return ends.merged(lead, message, facts.others, facts.agreement, moment(facts.now))
+
+
+def _passes_on(lead: Lead, message: Message) -> str:
+    """Whoever became part of another is meant by its old key, too.
+
+    But its own score is from before: scoring tells the survivor's. And with a merge the CRM deletes the old record.
+    """
+    deleted = isinstance(message, ContactErased) and not message.privacy
+    return "" if deleted or isinstance(message, LeadScored) else lead.merged_into
 
 
 def due(lead: Lead, facts: Facts[Lead]) -> tuple[HandoffDecision, list[datetime]]:
@@ -101,6 +110,7 @@ def worker(
         load=store.load,
         save=_saver(wall, notify=notify, links=links),
         keys=_keys,
+        passes_on=_passes_on,
         committed=metrics.committed,
     )
 

@@ -20,34 +20,21 @@ _decoder = msgspec.json.Decoder(LeadState)
 
 
 async def load(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, LeadState]:
-    """The leads that are known, locked; of the others the rows are made and so locked too.
+    """The leads that are known, locked; of the others empty rows are made and so locked too (leads_pkey).
 
     The three topics of one lead may be read by three instances: without a row to wait at, two of
-    them would each begin the lead anew. Two that meet may deadlock; the database ends that with an
-    error which the loop takes for Later.
+    them would each begin the lead anew. Rows are made before any is locked, both in the order of the
+    keys, so that two who do this never wait for each other.
     """
-    found = await _lock(conn, leads)
-    missing = sorted(set(leads) - found.keys())
-    taken = await _claim(conn, missing) if missing else set()
-    if late := [lead for lead in missing if lead not in taken]:
-        found |= await _lock(conn, late)
-    return {lead: _decoder.decode(state) for lead, state in found.items() if state is not None}
-
-
-async def _lock(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, bytes | None]:
-    """Rows of these leads, locked in the order of their keys (leads_pkey)."""
+    make = """
+        INSERT INTO kpi.leads (lead) SELECT t.lead FROM unnest(CAST(:leads AS text[])) AS t(lead)
+        WHERE NOT EXISTS (SELECT FROM kpi.leads l WHERE l.lead = t.lead) ORDER BY t.lead
+        ON CONFLICT DO NOTHING
+    """
+    await conn.execute(sa.text(make), {"leads": list(leads)})
     sql = "SELECT lead, state FROM kpi.leads WHERE lead = ANY(CAST(:leads AS text[])) ORDER BY lead FOR UPDATE"
     rows = await conn.execute(sa.text(sql), {"leads": list(leads)})
-    return {row.lead: row.state for row in rows}
-
-
-async def _claim(conn: AsyncConnection, leads: Sequence[str]) -> set[str]:
-    """Make empty rows; which of them were ours to make (leads_pkey)."""
-    sql = """
-        INSERT INTO kpi.leads (lead) SELECT lead FROM unnest(CAST(:leads AS text[])) AS t(lead) ORDER BY lead
-        ON CONFLICT DO NOTHING RETURNING lead
-    """
-    return {row.lead for row in await conn.execute(sa.text(sql), {"leads": list(leads)})}
+    return {row.lead: _decoder.decode(row.state) for row in rows if row.state is not None}
 
 
 async def save_leads(conn: AsyncConnection, states: Mapping[str, LeadState]) -> None:

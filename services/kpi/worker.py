@@ -16,7 +16,7 @@ from services.kpi.domain.leads import LeadState
 from services.kpi.domain.tallies import Tally
 from services.kpi.domain.terms import Terms, terms_of
 from shared import events
-from shared.events import ContactsMerged, Message, Topic, tenant_of
+from shared.events import ContactErased, ContactsMerged, LeadErased, LeadHandedOff, Message, Topic, tenant_of
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
 
@@ -46,12 +46,17 @@ def _by_terms(count: Callable[[LeadState, Any, Terms], Counted]) -> Handler[Lead
     return handle
 
 
+def _handed_off(state: LeadState, message: LeadHandedOff, facts: Facts[LeadState]) -> KpiDecision:
+    merged_away = message.lead != facts.key
+    return _decision(counting.handed_off(state, message, terms_of(facts.agreement), merged_away=merged_away))
+
+
 def _merged(state: LeadState, message: ContactsMerged, facts: Facts[LeadState]) -> KpiDecision:
-    return _decision(counting.merged(state, message, facts.others))
+    return _decision(counting.merged(state, facts.key, facts.others))
 
 
-def _contact_erased(state: LeadState, message: Message, facts: Facts[LeadState]) -> KpiDecision:
-    return _decision(counting.contact_erased(state))
+def _contact_erased(state: LeadState, message: ContactErased, facts: Facts[LeadState]) -> KpiDecision:
+    return _decision(counting.contact_erased(state, privacy=message.privacy))
 
 
 def _lead_erased(state: LeadState, message: Message, facts: Facts[LeadState]) -> KpiDecision:
@@ -62,6 +67,12 @@ def _keys(message: Message) -> Sequence[str]:
     if isinstance(message, ContactsMerged):
         return tuple(dict.fromkeys((message.lead, *message.merged)))
     return (message.key,)
+
+
+def _passes_on(state: LeadState, message: Message) -> str:
+    """Whoever became part of another is counted there. Its own end, which comes with a merge, ends nobody else."""
+    ended = isinstance(message, LeadErased) or (isinstance(message, ContactErased) and not message.privacy)
+    return "" if ended else state.merged_into
 
 
 async def _save(conn: AsyncConnection, changes: Changes[LeadState]) -> None:
@@ -83,6 +94,7 @@ def worker() -> Worker[LeadState]:
         load=store.load,
         save=_save,
         keys=_keys,
+        passes_on=_passes_on,
     )
 
 
@@ -92,7 +104,7 @@ HANDLERS: Final[Mapping[type[Message], Handler[LeadState]]] = {
     events.ContactsMerged: _merged,
     events.ContactErased: _contact_erased,
     events.LeadScored: _by_terms(counting.lead_scored),
-    events.LeadHandedOff: _by_terms(counting.handed_off),
+    events.LeadHandedOff: _handed_off,
     events.LeadAssigned: _by_terms(counting.assigned),
     events.LeadRejected: _by_terms(counting.rejected),
     events.AttemptRecorded: _by_terms(counting.attempt_recorded),

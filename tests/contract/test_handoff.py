@@ -114,6 +114,19 @@ async def test_a_merge_ends_the_clocks_of_the_lead_that_is_no_more(desk: Desk) -
     assert (await desk.kinds(2))[-1] == "ClockCancelled"
 
 
+async def test_a_call_to_a_merged_lead_that_is_heard_of_late_counts_for_the_survivor(desk: Desk) -> None:
+    await desk.hears(demo(1))
+    for survivor, merged in ((1, 2), (2, 3)):
+        id_ = identity("merge", survivor)
+        await desk.hears(ContactsMerged(id=id_, tenant=TENANT, at=NOW, lead=name(survivor), merged=(name(merged),)))
+    await desk.hears(call(3, NOW + HOUR), demo(3, version=7, at=NOW + HOUR))
+    assert "AttemptRecorded" in await desk.kinds(1)
+    assert await desk.kinds(2) == await desk.kinds(3) == []
+    assert await desk.rows("SELECT state FROM handoff.leads WHERE lead = :lead", lead=name(1)) == [("working",)]
+    await desk.hears(ContactErased(id=identity("e"), tenant=TENANT, at=NOW, lead=name(3), privacy=True))
+    assert (await desk.kinds(1))[-1] == "LeadErased"
+
+
 async def test_an_erased_lead_leaves_nothing_of_the_person_in_any_table(desk: Desk) -> None:
     await desk.hears(demo(1))
     await desk.hears(ContactErased(id=identity("erase"), tenant=TENANT, at=NOW, lead=name(1), privacy=True))

@@ -32,17 +32,28 @@ _FURTHER: Final = (
 def merged(
     lead: Lead, message: ContactsMerged, others: Mapping[str, Lead], agreement: Agreement, now: datetime
 ) -> HandoffDecision:
-    """End the merged-away leads; the survivor keeps its own life, or goes on with the furthest of theirs."""
-    survivor = Draft(lead=lead, agreement=agreement, cause=message.id)
+    """End the merged-away leads; the survivor keeps its own life, or goes on with the furthest of theirs.
+
+    The CRM tells the deletion of the old records too, before or after: one that was deleted is as it was then.
+    A privacy deletion of one of them, before or after, is one of the person that they all are.
+    """
+    back = is_back(lead, message.at)
+    survivor = Draft(lead=begun_anew(lead) if back else lead, agreement=agreement, cause=message.id)
     until = min(message.at, now)
-    parting = [
-        passing.begin(other, agreement, message.id, now=now, until=until) for other in others.values() if not other.gone
-    ]
-    if not lead.gone:
-        _inherit(survivor, [draft.lead for draft in parting], now)
+    parting = [passing.begin(other, agreement, message.id, now=now, until=until) for other in others.values()]
+    lives = [draft.lead.left or draft.lead for draft in parting]
+    if any(one.gone == ERASED for one in (lead, *others.values())):
+        _forget(survivor, ERASED, now, at=message.at)
+    elif left := survivor.lead.left:  # it was deleted, and may be merged into a third in turn
+        was = Draft(lead=left, agreement=agreement, cause=message.id)
+        _inherit(was, lives, now)
+        survivor.change(left=replace(was.lead, score=None))
+    elif not survivor.lead.gone:
+        _inherit(survivor, lives, now)
     for draft in parting:
         clocks.cancel_all(draft, now, MERGED)
-        draft.change(**_forgotten(MERGED))
+        why = ERASED if draft.lead.gone == ERASED else MERGED
+        draft.change(**_forgotten(why), merged_into=lead.lead)
     return HandoffDecision(
         state=survivor.lead,
         messages=(*(m for draft in parting for m in draft.messages), *survivor.messages),
@@ -52,15 +63,22 @@ def merged(
 
 
 def _inherit(survivor: Draft, others: list[Lead], now: datetime) -> None:
-    deals = {name: deal for other in others for name, deal in other.deals.items()}
-    if deals:
-        survivor.change(deals={**deals, **survivor.lead.deals})
+    _take_deals(survivor, others)
     if survivor.lead.state not in WITH_MARKETING:
         return
     if living := [other for other in others if other.state in _FURTHER]:
         _adopt(survivor, max(living, key=lambda other: _FURTHER.index(other.state)), now)
     else:
         _rest(survivor, others)
+
+
+def _take_deals(survivor: Draft, others: list[Lead]) -> None:
+    """Of a deal that several have, its newest word; the survivor's of two at the same moment."""
+    deals = dict(survivor.lead.deals)
+    for other in others:
+        deals |= {name: deal for name, deal in other.deals.items() if name not in deals or deal.at > deals[name].at}
+    if deals != survivor.lead.deals:
+        survivor.change(deals=deals)
 
 
 def _rest(survivor: Draft, others: list[Lead]) -> None:
@@ -118,11 +136,23 @@ def erased(lead: Lead, message: ContactErased, agreement: Agreement, now: dateti
     if lead.gone == ERASED or (why == DELETED and (lead.gone or restored)):
         return HandoffDecision(state=lead)
     draft = Draft(lead=lead, agreement=agreement, cause=message.id)
+    _forget(draft, why, now, at=message.at)
+    return draft.decision()
+
+
+def _forget(draft: Draft, why: str, now: datetime, *, at: datetime) -> None:
+    lead = draft.lead
     clocks.cancel_all(draft, now, why)
-    draft.change(**_spent(lead, now), **_forgotten(why), gone_at=message.at)
+    draft.change(**_spent(lead, now), **_forgotten(why), gone_at=at)
+    if why == DELETED:
+        draft.change(left=_left(lead))
     if not lead.gone:
         draft.tell(LeadErased, at=now)
-    return draft.decision()
+
+
+def _left(lead: Lead) -> Lead:
+    """Its life without the person: what people wrote and what is known of it stay behind."""
+    return replace(lead, score=None, attempts=tuple(replace(attempt, note="") for attempt in lead.attempts))
 
 
 def _spent(lead: Lead, now: datetime) -> dict[str, object]:
@@ -164,4 +194,5 @@ def _forgotten(why: str) -> dict[str, object]:
         "replied": False,
         "asked_at": None,
         "unfit": False,
+        "left": None,
     }

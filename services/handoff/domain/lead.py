@@ -158,6 +158,8 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     score: Score | None = None
     gone: str = ""  # why there is nothing more to it: deleted, erased, merged
     gone_at: datetime | None = None  # when it was deleted
+    merged_into: str = ""  # the lead that it is part of now
+    left: Lead | None = None  # as it was when it was deleted, without the person: a merge may follow
 
     @property
     def tenant(self) -> str:

@@ -54,7 +54,6 @@ from shared.events import (
     ClockSettled,
     ClockStarted,
     ContactChanged,
-    ContactsMerged,
     DealLost,
     DealWon,
     FormSubmitted,
@@ -208,13 +207,17 @@ def _amount(said: str | None) -> Decimal | None:
 # --- between the two teams ---
 
 
-def handed_off(state: LeadState, message: LeadHandedOff, terms: Terms) -> Counted:
+def handed_off(state: LeadState, message: LeadHandedOff, terms: Terms, *, merged_away: bool = False) -> Counted:
+    """`merged_away`: of a lead that is part of this one now, and was heard of before: what it waits for is its own."""
     counted = reach(state, "mql", message.at, terms, grade=message.grade)
     untouched = Untouched(ready_at=message.ready_at, team=message.team, priority=message.priority)
     labels, delay_s = (message.team, message.priority), (message.at - message.ready_at).total_seconds()
+    after = replace(counted.state, episode=message.episode, untouched=untouched, settled={})
+    if merged_away:
+        after = counted.state if state.episode else replace(counted.state, untouched=state.untouched or untouched)
     return replace(
         counted,
-        state=replace(counted.state, episode=message.episode, untouched=untouched, settled={}),
+        state=after,
         tallies=(
             *counted.tallies,
             (HANDOFFS, (message.trigger, message.team), 1.0),
@@ -400,15 +403,22 @@ def _without(state: LeadState, clock_id: str) -> LeadState:
 # --- leads that become one, or none ---
 
 
-def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadState]) -> Counted:
-    """The survivor has reached what any of them had, so that nothing counts again.
+def merged(state: LeadState, survivor: str, others: Mapping[str, LeadState]) -> Counted:
+    """The lead of the key `survivor` has reached what any of them had, so that nothing counts again.
 
-    What was counted stays counted. Running clocks stay where they are until hand-off ends them. Who
-    was never handed off goes on with the hand-off of another, and so with its first touch.
+    What was counted stays counted. Running clocks go along until hand-off ends them. Who was never handed
+    off goes on with the hand-off of another, and so with its first touch. Who is erased under one key is so
+    under all.
     """
-    parted = {lead: _gone(other) for lead, other in others.items()}
-    if state.gone:
-        return Counted(state=state, others=parted)
+    parted = {lead: LeadState(gone=True, erased=other.erased, merged_into=survivor) for lead, other in others.items()}
+    all_of_them = (state, *others.values())
+    one = replace(
+        state,
+        clocks={key: clock for lead in all_of_them for key, clock in lead.clocks.items()},
+        settled={key: labels for lead in all_of_them for key, labels in lead.settled.items()},
+    )
+    if any(lead.erased for lead in all_of_them):
+        return replace(contact_erased(one, privacy=True), others=parted)
     stages, source, unsourced = dict(state.stages), state.source, state.unsourced
     untouched = [other.untouched for other in others.values() if other.untouched and not state.episode]
     for other in others.values():
@@ -416,20 +426,22 @@ def merged(state: LeadState, message: ContactsMerged, others: Mapping[str, LeadS
         unsourced = (*unsourced, *other.unsourced)
         for stage, at in other.stages.items():
             stages[stage] = min(at, stages.get(stage, at))
-    one = replace(state, stages=stages, unsourced=unsourced, untouched=state.untouched or next(iter(untouched), None))
+    one = replace(one, stages=stages, unsourced=unsourced, untouched=state.untouched or next(iter(untouched), None))
     return replace(_sourced(one, source), others=parted)
 
 
-def contact_erased(state: LeadState) -> Counted:
-    """Forget the lead; what was counted names nobody and stays. Hand-off still ends its clocks."""
-    return Counted(state=_gone(state))
+def contact_erased(state: LeadState, *, privacy: bool) -> Counted:
+    """No more is counted of it; a privacy deletion forgets it. Hand-off still ends its clocks.
 
-
-def _gone(state: LeadState) -> LeadState:
-    return LeadState(clocks=state.clocks, settled=state.settled, gone=True)
+    What was counted names nobody and stays. With a merge the CRM deletes the old record: its survivor has been
+    where it was.
+    """
+    if privacy:
+        return Counted(state=LeadState(clocks=state.clocks, settled=state.settled, gone=True, erased=True))
+    return Counted(state=replace(state, gone=True))
 
 
 def lead_erased(state: LeadState) -> Counted:
-    """Forget the rest; a clock that nobody ended is no longer shown."""
+    """Hand-off has ended with it: a clock that nobody ended is no longer shown."""
     tallies = tuple(tally for clock in state.clocks.values() for tally in _gauges(clock, None))
-    return Counted(state=LeadState(gone=True), tallies=tallies)
+    return Counted(state=replace(state, clocks={}, settled={}, gone=True), tallies=tallies)

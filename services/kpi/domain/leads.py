@@ -42,8 +42,9 @@ class LeadState:
     by day of which nobody knew yet what source they came from; `settled` the labels under which the settled
     breaches of this episode were counted, by clock, should one be taken back.
 
-    `gone`: merged away or erased. It stays known as that, because what the other topics still say
-    of it may be read later, and would count its stages again.
+    `gone`: merged away, deleted or erased. It stays known as that, because what the other topics still
+    say of it may be read later, and would count its stages again. `merged_into`: the lead that it is part
+    of now; what was deleted keeps its stages for that. `erased`: a privacy deletion forgot it.
     """
 
     source: str = UNKNOWN
@@ -54,6 +55,8 @@ class LeadState:
     clocks: dict[str, RunningClock] = field(default_factory=dict)
     settled: dict[str, ClockLabels] = field(default_factory=dict)
     gone: bool = False
+    erased: bool = False
+    merged_into: str = ""
 
     @property
     def empty(self) -> bool:

@@ -242,6 +242,7 @@ class Model:
     unfit: bool = False
     gone: bool = False
     deleted: datetime | None = None
+    merged: bool = False  # away, into another
     pause: tuple[datetime, datetime | None] | None = None
     pauses: list[tuple[datetime, datetime]] = field(default_factory=list)  # of this episode, those that are over
     touches: list[datetime] = field(default_factory=list)
@@ -390,6 +391,7 @@ class Model:
 
     def comes_back(self) -> None:
         self.gone, self.deleted, self.known, self.touches, self.clocks = False, None, set(), [], {}
+        self.owner = ""
 
     def no_longer_paused(self, at: datetime) -> None:
         if self.pause:
@@ -816,11 +818,15 @@ class Lives(RuleBasedStateMachine):
         if which == other or luck:
             return
         survivor, parting = self.models[which], self.models[other]
+        if survivor.merged or parting.merged or parting.deleted:
+            return  # the loop takes such a one on to its survivor; a deletion that comes with the merge has its stories
+        if survivor.deleted and self.now > survivor.deleted:
+            survivor.comes_back()
         if not parting.gone:
             self._look(other)
         if not survivor.gone and not parting.gone:
             inherit(survivor, parting)
-        was_gone = parting.gone
+        was_gone, parting.merged = parting.gone, True
         story, other_story = self.stories[which].at(self.now), self.stories[other].at(self.now)
         story.merged_with(other_story)
         for told in other_story.told if not was_gone else []:
@@ -829,6 +835,9 @@ class Lives(RuleBasedStateMachine):
         parting.check(other_story, self.terms)
         for told in story.told:
             survivor.hear(told, self.terms, self.now)
+        if was_gone:  # erased, and so is the person that both are
+            assert survivor.gone
+            survivor.deleted = None
         survivor.check(story, self.terms)
         assert not survivor.adopted, "every clock is taken along"
 
@@ -845,9 +854,10 @@ class Lives(RuleBasedStateMachine):
             model.comes_back()
         name = "lifecyclestage" if word.islower() else "hs_lead_status"
         out = {"grade": "D4", "fit_grade": "D", "interest_level": "4"}
+        newer = at > self.stories[which].set_at.get(name, at - MINUTE)  # of one moment the CRM has one value
         self._do(which, lambda it: it.set_in_crm(name, word, at=at, **out), crash=crash)
         model.known |= {form.at for form in self.stories[which].forms} if not model.gone else set()
-        if word == "UNQUALIFIED" and lag == 0 and not model.gone and model.state is not State.CUSTOMER:
+        if word == "UNQUALIFIED" and lag == 0 and newer and not model.gone and model.state is not State.CUSTOMER:
             assert model.state is State.DISQUALIFIED, "who is out in the CRM is out here"
 
     @rule(which=LEADS)

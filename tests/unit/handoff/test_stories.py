@@ -516,6 +516,58 @@ def test_the_cool_down_of_a_merged_lead_goes_on_with_the_survivor() -> None:
     assert survivor.asks_for_a_demo().only(LeadHandedOff)
 
 
+def test_the_deletion_that_the_crm_tells_with_a_merge_costs_nobody_the_chase_whichever_is_heard_first() -> None:
+    lives = []
+    for deleted_first in (True, False):
+        survivor, other = Story(900).scored(), handed_off(902).after(timedelta(minutes=5)).activity()
+        survivor.at(other.now)
+        if deleted_first:
+            survivor.merged_with(other.deleted())
+        else:
+            survivor.merged_with(other)
+            assert other.deleted().told == []
+        assert (other.lead.gone, other.lead.merged_into) == ("merged", survivor.lead.lead)
+        assert (other.lead.left, other.lead.attempts) == (None, ())
+        lives.append(survivor.lead)
+    assert lives[0] == lives[1]
+    assert (lives[0].state, len(lives[0].attempts), len(lives[0].clocks)) == (State.WORKING, 1, 1)
+
+
+def test_two_merges_with_their_deletions_hand_the_chase_on_whatever_is_heard_first() -> None:
+    first, second, third = tried(1), Story(902).scored(), Story(903).scored()
+    at = first.now + HOUR
+    second.at(at).deleted()
+    second.at(at).merged_with(first.at(at))
+    third.at(at).merged_with(second)
+    assert (third.lead.state, len(third.lead.attempts), len(third.lead.clocks)) == (State.WORKING, 1, 1)
+
+
+def test_what_is_kept_of_a_deleted_lead_for_a_merge_names_nobody() -> None:
+    story = tried(1).reports(note="Ada, the tall one").deleted()
+    left = story.lead.left
+    assert left is not None
+    assert left.score is None
+    assert {attempt.note for attempt in left.attempts} == {""}
+    assert story.erased().lead.left is None
+
+
+@pytest.mark.parametrize("erased", ["survivor", "other"])
+def test_who_is_erased_under_one_key_is_erased_under_the_other(erased: str) -> None:
+    survivor, other = Story(900).scored(), handed_off(902)
+    (survivor if erased == "survivor" else other).erased()
+    survivor.at(other.now).merged_with(other)
+    assert survivor.only(LeadErased)
+    assert (survivor.lead.gone, survivor.lead.score, survivor.lead.clocks) == ("erased", None, ())
+    assert other.lead.clocks == ()
+    assert survivor.after(DAY).asks_for_a_demo().told == []
+
+
+def test_of_a_deal_that_merged_leads_share_the_newest_word_stays() -> None:
+    survivor, other = handed_off(900), handed_off(902).after(HOUR).deal("qualifiedtobuy", deal="deal:1")
+    survivor.deal("appointmentscheduled", deal="deal:1").at(other.now).merged_with(other)
+    assert survivor.lead.deals["deal:1"].stage == "qualifiedtobuy"
+
+
 # --- notifications ---
 
 
