@@ -55,7 +55,7 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     if ends.is_back(lead, message.seen_at):
         lead = ends.begun_anew(lead)
     known = lead.score
-    if lead.gone or (known is not None and not message.is_newer_than(known.version, known.counted_since)):
+    if lead.gone or (known is not None and not _is_news(message, known)):
         return HandoffDecision(state=lead)
     former, score = lead.score, _kept(message)
     said = [] if message.is_rescore else in_crm.words(agreement, former, score)
@@ -74,6 +74,20 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
         _raise_priority(draft, now)
         _ask_again(draft, now)
     return draft.decision()
+
+
+def _is_news(message: LeadScored, known: Score) -> bool:
+    """Whether the score is newer, and knows all that the one before knew.
+
+    A scoring that was emptied reads the lead's facts again, the oldest first, and judges it after each: what it
+    says of a time of which we know more is past.
+    """
+    if not message.is_newer_than(known.version, known.counted_since):
+        return False
+    counted_anew = known.counted_since is not None and message.counted_since != known.counted_since
+    if not counted_anew or known.seen_at is None or message.seen_at is None:
+        return True
+    return message.seen_at >= min(known.seen_at, known.at)  # a fact of the future holds up nothing
 
 
 def _follow_owner(draft: Draft, former: Score | None, now: datetime) -> None:

@@ -107,6 +107,23 @@ def test_a_score_counted_anew_since_later_is_newer_and_what_the_count_before_sai
     assert story.asks_for_a_demo(version=2, counted_since=START + DAY).lead.state is State.HANDED_OFF
 
 
+def test_a_rebuilt_scoring_is_heard_when_it_knows_what_the_one_before_knew() -> None:
+    story = Story().after(DAY).scored(version=7, counted_since=START, disqualified="competitor")
+    before, anew = story.lead, START + 9 * DAY
+    assert story.asks_for_a_demo(version=1, counted_since=anew, seen_at=START).lead is before
+    story.scored(version=2, counted_since=anew, seen_at=START + DAY, disqualified="competitor")
+    assert story.told == []
+    assert story.lead.score is not None
+    assert story.lead.score.counted_since == anew
+    assert story.after(DAY).scored(version=3, counted_since=anew).heard(LeadHandedOff)
+
+
+def test_a_fact_from_the_future_makes_no_later_count_wait_for_it() -> None:
+    story = Story().scored(version=7, counted_since=START, seen_at=START + 900 * DAY)
+    story.after(DAY).asks_for_a_demo(version=1, counted_since=START + DAY)
+    assert story.lead.state is State.HANDED_OFF
+
+
 @pytest.mark.parametrize(("version", "taken"), [(7, False), (8, True)])
 def test_a_score_that_does_not_know_its_count_goes_by_the_version(version: int, taken: bool) -> None:
     story = Story().scored(version=7, counted_since=START)
