@@ -1,4 +1,8 @@
-"""What hand-off knows of one lead. Structs: a decision changes a few of their fields many times."""
+"""What hand-off knows of one lead. Structs: a decision changes a few of their fields many times.
+
+A lead's document leaves out what is as it was at first (`omit_defaults`), which is most of it. So the
+default of a field stays what it is: another one would be read into every document there is.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ CHASED: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING})
 WITH_SALES: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING, State.QUALIFIED, State.OPPORTUNITY})
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the newest score said, as far as hand-off asks. PERSONAL: profile."""
 
     version: int
@@ -32,14 +36,14 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     profile: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Alarm(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A warning still to be given: at `share` of the clock's working time."""
 
     share: float
     at: datetime
 
 
-class Escalation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Escalation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A step of the escalation that was agreed at the breach, counted from 1, and still to be taken."""
 
     step: int
@@ -48,7 +52,7 @@ class Escalation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reassign: bool = False
 
 
-class Pause(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Nobody is held to a time since `at`, with a reason; `until`: it ends by itself then."""
 
     at: datetime
@@ -56,7 +60,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     until: datetime | None = None
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Clock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A running clock, a paused one, or a breached one whose matter is still open (`overdue`).
 
     `allowed_s` is the working time that it gives, `paused_s` the working time that it stood still,
@@ -88,7 +92,7 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.alarms[0].at if self.alarms else self.due_at
 
 
-class Breach(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Breach(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A breach of this episode that is settled. A touch in its time may still be logged, and takes it back."""
 
     clock_id: str
@@ -97,7 +101,7 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     due_at: datetime
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A contact attempt that counts. `step`: it is one of the cadence's steps. PERSONAL: note."""
 
     activity: str
@@ -111,7 +115,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     step: bool = True
 
 
-class Deal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Deal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A deal as the CRM last told it, and what of it was told on."""
 
     stage: str
@@ -120,7 +124,7 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     closed: str = ""  # won, lost
 
 
-class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Lead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One lead. `version` is the number of the last message about it; `episode` counts its hand-offs.
 
     Of its episode: `trigger` and `fit_grade` as of the hand-off, `owners` everybody who had it,
