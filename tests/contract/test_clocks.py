@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from services.handoff import store, ticking
 from services.handoff.domain import commands
 from services.handoff.domain.commands import Command
 from services.handoff.worker import decided
+from shared.errors import Later
 from shared.events import LeadScored, Outcome, identity
 from tests.agreements import PLAIN, in_force, with_follow_up, with_parts
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, desk, name, other, uri
@@ -68,6 +70,34 @@ async def test_two_instances_share_the_work_and_fire_each_clock_once(desk: Desk,
     assert all(fired)
     sql = "SELECT count(*), count(DISTINCT lead) FROM handoff.timeline WHERE type = 'ClockBreached'"
     assert await desk.rows(sql) == [(leads, leads)]
+
+
+async def test_two_sweeps_of_one_instance_fire_each_clock_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticking, "LEADS_PER_SWEEP", 50)
+    leads = 500
+    await desk.hears(*(demo(contact) for contact in range(leads)))
+    desk.clock.advance(DAY)
+    assert await desk.ticking.fire() == leads * WARNINGS_AND_BREACH
+    sql = "SELECT count(*), count(DISTINCT lead) FROM handoff.timeline WHERE type = 'ClockBreached'"
+    assert await desk.rows(sql) == [(leads, leads)]
+
+
+async def test_a_sweep_that_fails_beside_another_says_why(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticking, "LEADS_PER_SWEEP", 1)
+    await desk.hears(*(demo(contact) for contact in range(3)))
+    desk.clock.advance(DAY)
+    sweep, sweeps = desk.ticking.sweep, count()
+
+    async def fails_later() -> int:
+        return await sweep() if next(sweeps) < 2 else await away()
+
+    monkeypatch.setattr(desk.ticking, "sweep", fails_later)
+    with pytest.raises(Later):
+        await desk.ticking.fire()
+
+
+async def away() -> int:
+    raise Later("database_away", "the database did not answer")
 
 
 async def test_a_crash_before_the_commit_leaves_the_clock_due(desk: Desk) -> None:
