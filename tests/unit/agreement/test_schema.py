@@ -30,7 +30,8 @@ UNSEEN = {
     "first-attempt-that-waits", "grades-that-do-not-fall", "lead-by-its-grade", "manager-missing", "merge-key",
     "period-the-wrong-way-round", "priority-that-there-is-not", "range-the-wrong-way-round",
     "reason-that-there-is-not", "route-that-leaves-leads-to-nobody", "shares-of-more-than-the-whole",
-    "shares-that-do-not-add-up",
+    "shares-that-do-not-add-up", "signal-of-any-property", "signal-of-which-nothing-can-be-asked",
+    "signal-within-no-time",
     "team-that-there-is-not", "time-zone-as-at-home", "track-that-there-is-not", "word-that-is-not-spelt-right",
 }  # fmt: skip
 
