@@ -264,7 +264,7 @@ async def _prepare(made: Ground, prefix: str) -> None:
     bus, engine = KafkaBus(made.kafka, prefix=prefix), make_engine(made.database)
     await bus.create_topics(partitions=PARTITIONS, replication=1)
     async with engine.begin() as conn:
-        for tables in ("scoring.leads", "handoff.leads, handoff.clocks, handoff.timeline"):
+        for tables in ("scoring.leads, scoring.history", "handoff.leads, handoff.clocks, handoff.timeline"):
             service = tables.partition(".")[0]
             await conn.execute(sa.text(f"TRUNCATE {tables}, {service}.inbox, {service}.outbox"))
     await bus.close()

@@ -1,4 +1,4 @@
-"""scoring's table and every query on it."""
+"""scoring's tables and every query on them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scoring.domain.history import CUT_EVERY, KEPT, Entry
 from services.scoring.domain.lead import Lead
 from shared.events import LeadScored
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Lead)
+_entry_decoder = msgspec.msgpack.Decoder(Entry)
 
 _MAKE = sa.text("""
     INSERT INTO scoring.leads (lead, updated_at)
@@ -97,6 +99,92 @@ async def read(conn: AsyncConnection, lead: str) -> Lead | None:
     """One lead as it is now (leads_pkey)."""
     state = await conn.scalar(_READ, {"lead": lead})
     return None if state is None else _decoder.decode(state)
+
+
+# --- the history ---
+
+_KEEP = sa.text("""
+    INSERT INTO scoring.history (lead, entry)
+    SELECT lead, entry
+    FROM unnest(CAST(:leads AS text[]), CAST(:entries AS bytea[])) WITH ORDINALITY AS t(lead, entry, n) ORDER BY n
+""")
+_JOIN = sa.text("""
+    UPDATE scoring.history SET lead = t.survivor, former = coalesce(history.former, history.lead)
+    FROM unnest(CAST(:leads AS text[]), CAST(:survivors AS text[])) AS t(lead, survivor)
+    WHERE history.lead = t.lead
+""")
+_CUT = sa.text("""
+    DELETE FROM scoring.history USING unnest(CAST(:leads AS text[])) AS t(lead)
+    WHERE history.lead = t.lead AND seq <= (
+        SELECT seq FROM scoring.history AS h WHERE h.lead = t.lead ORDER BY seq DESC OFFSET :kept LIMIT 1
+    )
+""")
+_FORGET_HISTORY = sa.text("DELETE FROM scoring.history WHERE lead = ANY(CAST(:leads AS text[]))")
+_HISTORY = sa.text("""
+    SELECT seq, former, entry, before FROM (
+        SELECT seq, former, entry, lag(entry) OVER (PARTITION BY former ORDER BY seq) AS before
+        FROM scoring.history WHERE lead = :lead
+    ) AS t
+    WHERE seq < :below ORDER BY seq DESC LIMIT :limit
+""")
+
+
+async def keep_history(
+    conn: AsyncConnection,
+    entries: Sequence[tuple[str, Entry]],
+    before: Mapping[str, Lead],
+    states: Mapping[str, Lead],
+) -> None:
+    """Add the scores of one transaction; a merged lead's go to its survivor, an erased one's are deleted.
+
+    `before` and `states` are of all leads that are locked, and of those that changed. All by history_pkey.
+    """
+    if entries:
+        packed = [_encoder.encode(entry) for _, entry in entries]
+        await conn.execute(_KEEP, {"leads": [lead for lead, _ in entries], "entries": packed})
+    joined = {lead: state.merged_into for lead, state in states.items() if state.merged_into}
+    if joined:
+        await conn.execute(_JOIN, {"leads": list(joined), "survivors": list(joined.values())})
+    grown = {lead for lead, entry in entries if entry.version % CUT_EVERY == 0} | set(joined.values())
+    if grown:
+        await conn.execute(_CUT, {"leads": sorted(grown), "kept": KEPT})
+    known = {**before, **states}
+    changed = states.keys() | set(joined.values())
+    if erased := [lead for lead in changed if lead in known and known[lead].erased]:
+        await conn.execute(_FORGET_HISTORY, {"leads": erased})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An entry of the history, the one `before` it of the same lead, and that lead's key when it was merged in."""
+
+    seq: int
+    former: str
+    entry: Entry
+    before: Entry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryPage:
+    """Some entries, the newest first; `below` which the next ones are, None when these are the last."""
+
+    kept: Sequence[Kept]
+    below: int | None
+
+
+async def history(conn: AsyncConnection, lead: str, *, below: int, limit: int) -> HistoryPage:
+    """The newest entries of a lead below a place. Reads all of the lead, of which there are few (history_pkey)."""
+    rows = (await conn.execute(_HISTORY, {"lead": lead, "below": below, "limit": limit + 1})).all()
+    kept = [
+        Kept(
+            seq=row.seq,
+            former=row.former or "",
+            entry=_entry_decoder.decode(row.entry),
+            before=None if row.before is None else _entry_decoder.decode(row.before),
+        )
+        for row in rows[:limit]
+    ]
+    return HistoryPage(kept=kept, below=kept[-1].seq if len(rows) > limit else None)
 
 
 # --- leads that another agreement judged than the one in force ---

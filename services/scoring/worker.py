@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring import store
+from services.scoring.domain import history
 from services.scoring.domain import lead as leads
 from services.scoring.domain.acts import engagement
+from services.scoring.domain.history import Entry, Happened
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import scorer_of
 from services.scoring.metrics import Rescored, ScoringMetrics
@@ -93,8 +95,18 @@ def _seen(lead: Lead, message: LeadMessage) -> Lead:
 
 def _conclude(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead]) -> Decision[Lead]:
     said = message if message.lead == facts.key else structs.replace(message, lead=facts.key)
-    state, scored = scorer_of(facts.agreement).conclude(before, after, said, facts.now)
-    return Decision(state=state, messages=(scored,) if scored else ())
+    scorer = scorer_of(facts.agreement)
+    state, scored = scorer.conclude(before, after, said, facts.now)
+    if scored is None:
+        return Decision(state=state)
+    return Judged(state=state, messages=(scored,), happened=history.happened(before, state, message, scorer.asked))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Decision[Lead]):
+    """A fact that made a new score, and what it was."""
+
+    happened: Happened
 
 
 def rejudged(lead: Lead, facts: Facts[Lead]) -> Rescored:
@@ -109,6 +121,20 @@ def _keys(message: Message) -> Sequence[str]:
     return (message.key,)
 
 
+def _entries(changes: Changes[Lead]) -> list[tuple[str, Entry]]:
+    """What the history gets, in the order of the decisions."""
+    return [
+        (message.lead, history.entry(message, _happened(decision, message)))
+        for _, decision in changes.decisions
+        for message in decision.messages
+        if isinstance(message, LeadScored)
+    ]
+
+
+def _happened(decision: Decision[Lead], scored: LeadScored) -> Happened:
+    return decision.happened if isinstance(decision, Judged) else history.without_a_fact(scored)
+
+
 def worker(metrics: ScoringMetrics) -> Worker[Lead]:
     """scoring's part in the one loop."""
 
@@ -120,6 +146,7 @@ def worker(metrics: ScoringMetrics) -> Worker[Lead]:
             if isinstance(message, LeadScored)
         }
         await store.save(conn, changes.states, scores, changes.now)
+        await store.keep_history(conn, _entries(changes), changes.before, changes.states)
 
     return Worker(
         service="scoring",

@@ -33,7 +33,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TENANT = "hubspot:62515"
 AGREEMENT = SHIPPED
 EMAIL = "ada@example.test"
-TABLES = ("leads", "inbox", "outbox")
+TABLES = ("leads", "inbox", "outbox", "history")
 DAY = timedelta(days=1)
 
 
@@ -126,9 +126,10 @@ class Desk:
         sql = "SELECT value FROM scoring.outbox WHERE topic = 'lead.scores' AND key = :lead ORDER BY seq"
         return [json.loads(row.value) for row in await self.rows(sql, lead=name(contact))]
 
-    async def empty(self) -> None:
+    async def empty(self, *tables: str) -> None:
+        """These tables, or all."""
         async with self.engine.begin() as conn:
-            await conn.execute(sa.text(f"TRUNCATE {', '.join(f'scoring.{table}' for table in TABLES)}"))
+            await conn.execute(sa.text(f"TRUNCATE {', '.join(f'scoring.{table}' for table in tables or TABLES)}"))
 
     async def close(self) -> None:
         await self.parts.bus.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.agreement.conditions import Subject
+from shared.agreement.conditions import Condition, Subject
 from shared.agreement.qualification import FIT_GRADES, Fit
 from shared.events import Reason
 
@@ -47,6 +47,11 @@ def explain(fit: Fit, subject: Subject) -> tuple[Asked, ...]:
     asked += [(rule.name, rule.when) for rule in fit.rules]
     found = [(rule, when.why(subject)) for rule, when in asked]
     return tuple(Asked(rule=rule, held=why.held, why=str(why)) for rule, why in found)
+
+
+def conditions(fit: Fit) -> tuple[Condition, ...]:
+    """Everything that fit asks about a lead."""
+    return (*(persona.when for persona in fit.role.values()), *(rule.when for rule in fit.rules))
 
 
 def _role(name: str) -> str:

@@ -49,6 +49,7 @@ class Scorer:
         self.followed = agreement.qualification.interest.followed
         self._told = tuple(sorted(agreement.profile))
         self._stands = tuple(sorted(agreement.follow_up.in_the_crm))
+        self.asked = self.followed.union(self._told, *(when.properties for when in fit.conditions(self._fit)))
 
     def score(self, lead: Lead, now: datetime) -> Score:
         """What the lead is worth at `now`, by all that is known of it."""
