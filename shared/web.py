@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -34,6 +34,7 @@ from shared.bus import Bus
 from shared.clock import Clock, SystemClock
 from shared.database import database_errors_are_later, missing_schemas
 from shared.errors import Broken, Later, LeadpactError, WrongSetting
+from shared.languages import Language, asked_for
 from shared.log import Log
 from shared.metrics import CommonMetrics
 
@@ -160,6 +161,25 @@ def caller(tokens: Tokens, *roles: str, scoped: bool = False) -> Any:
         return found
 
     return Depends(check)
+
+
+# --- languages ---
+
+
+def _language(
+    response: Response,
+    lang: Annotated[
+        str, Query(max_length=35, description="a language, as ro; goes before Accept-Language; unknown: English")
+    ] = "",
+    accept_language: Annotated[str, Header(max_length=1000)] = "",
+) -> Language:
+    chosen = asked_for(accept_language, lang)
+    response.headers["Content-Language"] = chosen.code
+    response.headers["Vary"] = "Accept-Language"
+    return chosen
+
+
+InLanguage = Annotated[Language, Depends(_language)]  # the language that a request asks for; the answer names it
 
 
 # --- problems ---

@@ -45,7 +45,17 @@ from shared.agreement.tree import (
     why,
 )
 
-__all__ = ["GRADES", "PROBLEMS", "PROPERTY_NAME", "STATES_OF_SALES", "Condition", "Path", "Subject"]
+__all__ = [
+    "GRADES",
+    "PROBLEMS",
+    "PROPERTY_NAME",
+    "STATES_OF_SALES",
+    "Condition",
+    "Path",
+    "Subject",
+    "Why",
+    "in_words",
+]
 
 PROBLEMS: Final = "condition_problems"  # the type of the error that carries several problems of one condition
 STATES_OF_SALES: Final = ("accepted", "working", "qualified")

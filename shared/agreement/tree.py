@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from shared.agreement import phrases
+from shared.languages import ENGLISH, Language
+
 Path: TypeAlias = tuple[str | int, ...]
 Held: TypeAlias = "bool | None"  # None: not known
 Test: TypeAlias = "Callable[[Subject], Held]"
@@ -122,16 +125,22 @@ def _unknown(_: Subject) -> None:
     return None
 
 
-def in_words(node: Node) -> str:
+def in_words(node: Node, language: Language = ENGLISH) -> str:
     match node:
         case All():
-            return " and ".join(map(in_words, node.parts))
+            return language.say(" and ").join(in_words(part, language) for part in node.parts)
         case Any_():
-            return f"({' or '.join(map(in_words, node.parts))})"
+            return f"({language.say(' or ').join(in_words(part, language) for part in node.parts)})"
         case Not():
-            return f"not ({in_words(node.part)})"
-        case _:
-            return node.text
+            return language.say("not ({what})", what=in_words(node.part, language))
+        case Reference():
+            return node.text if language is ENGLISH else language.say("it is a {name}", name=node.name)
+        case Leaf():
+            return (
+                node.text
+                if language is ENGLISH
+                else phrases.asked(node.about, node.name, node.op, node.wanted, language)
+            )
 
 
 def leaves(node: Node) -> Iterator[Leaf]:
@@ -156,25 +165,34 @@ class Why:
     because: tuple[Seen, ...]
 
     def __str__(self) -> str:
+        return self.told(ENGLISH)
+
+    def told(self, language: Language) -> str:
         """In one sentence."""
-        start = {True: "it holds", False: "it does not hold", None: "it is not known"}[self.held]
-        return f"{start}: {', and '.join(map(str, self.because))}"
+        because = language.say(", and ").join(seen.told(language) for seen in self.because)
+        if self.held is None:
+            return language.say("it is not known: {because}", because=because)
+        if self.held:
+            return language.say("it holds: {because}", because=because)
+        return language.say("it does not hold: {because}", because=because)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What became of one leaf. PERSONAL: value."""
+    """What became of one leaf, or of a definition that is not known. PERSONAL: value."""
 
-    text: str
+    of: Leaf | Reference
     held: Held
     value: str
 
-    def __str__(self) -> str:
+    def told(self, language: Language) -> str:
+        what, value = in_words(self.of, language), self.value
         if self.held is None:
-            return f"whether {self.text} cannot be told" + (f" from {self.value}" if self.value else "")
-        if self.held:
-            return f"{self.text}" + (f" ({self.value})" if self.value and self.value not in self.text else "")
-        return f"it is not so that {self.text}" + (f" ({self.value})" if self.value else "")
+            if value:
+                return language.say("whether {what} cannot be told from {value}", what=what, value=value)
+            return language.say("whether {what} cannot be told", what=what)
+        shown = f" ({value})" if value and not (self.held and value in what) else ""
+        return (what if self.held else language.say("it is not so that {what}", what=what)) + shown
 
 
 def why(node: Node, subject: Subject) -> Why:
@@ -182,13 +200,13 @@ def why(node: Node, subject: Subject) -> Why:
     match node:
         case Leaf():
             held = node.test(subject)
-            return Why(held=held, because=(Seen(text=node.text, held=held, value=node.seen(subject)),))
+            return Why(held=held, because=(Seen(of=node, held=held, value=node.seen(subject)),))
         case Not():
             inner = why(node.part, subject)
             return Why(held=None if inner.held is None else not inner.held, because=inner.because)
         case Reference():
             if node.meant is None:
-                return Why(held=None, because=(Seen(text=node.text, held=None, value=""),))
+                return Why(held=None, because=(Seen(of=node, held=None, value=""),))
             return why(node.meant[1], subject)
         case All():
             return _decisive([why(part, subject) for part in node.parts], (False, None, True))

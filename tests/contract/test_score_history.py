@@ -73,6 +73,7 @@ async def test_each_score_is_told_with_what_made_it_and_the_rules_that_came(desk
         "id": act.id,
         "happened_at": "2026-03-02T09:00:00Z",
         "names": ["demo-request"],
+        "text": "the form demo-request was submitted",
     }
     assert newest["changes"] == [
         {"part": "interest", "rule": "Asked for us", "before": None, "after": 60, "faded": False}
@@ -84,6 +85,15 @@ async def test_each_score_is_told_with_what_made_it_and_the_rules_that_came(desk
         ("Right size", 25),
         ("Our markets", 15),
     ]
+
+
+async def test_what_made_a_score_and_the_names_that_are_ours_are_told_in_the_language_asked_for(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    await desk.hears(person(1))
+    (first,) = await scores(api, 1, lang="ro")
+    assert first["cause"]["text"] == "s-au schimbat country, email, jobtitle și numberofemployees"
+    assert first["changes"][0]["rule"] == "Rol: decision maker"
 
 
 async def test_a_rule_that_holds_no_more_is_told_with_the_property_that_changed(
@@ -117,6 +127,7 @@ async def test_another_agreement_is_its_own_cause(desk: Desk, api: httpx.AsyncCl
         "id": STRICTER.version,
         "happened_at": None,
         "names": [],
+        "text": "another agreement took effect",
     }
     assert (newest["agreement"], newest["former_agreement"]) == (STRICTER.version, AGREEMENT.version)
     assert [(one["before"], one["after"]) for one in newest["changes"]] == [(40, 5)]

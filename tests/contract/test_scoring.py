@@ -167,11 +167,53 @@ async def test_a_score_is_told_with_its_reasons_in_numbers_and_in_a_sentence(
     assert answer["sentence"].startswith("Grade A1: fit A with 80 points")
 
 
+@pytest.mark.parametrize(
+    ("query", "header", "code", "start"),
+    [
+        ("", "", "en", "Grade A1: fit A with 80 points"),
+        ("", "ro-RO,ro;q=0.9,en;q=0.8", "ro", "Nota A1: potrivire A cu 80 de puncte"),
+        ("?lang=ro", "en", "ro", "Nota A1: potrivire A cu 80 de puncte"),
+        ("?lang=de", "ro", "en", "Grade A1: fit A with 80 points"),
+    ],
+)
+async def test_a_score_is_told_in_the_language_asked_for_which_the_answer_names(
+    desk: Desk, api: httpx.AsyncClient, query: str, header: str, code: str, start: str
+) -> None:
+    await desk.hears(person(1), form(1))
+    answer = await api.get(f"/leads/{name(1)}/score{query}", headers={"Accept-Language": header})
+    assert (answer.headers["Content-Language"], answer.headers["Vary"]) == (code, "Accept-Language")
+    assert answer.json()["sentence"].startswith(start)
+
+
+async def test_a_score_in_romanian_has_its_reasons_and_its_last_change_in_romanian(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    await desk.hears(person(1), form(1))
+    answer = (await api.get(f"/leads/{name(1)}/score", params={"lang": "ro"})).json()
+    assert answer["fit"]["reasons"][0] == {"rule": "Rol: decision maker", "points": 40}
+    asked = {one["rule"]: one["why"] for one in answer["asked"]}
+    assert asked["Right size"] == "se îndeplinește: numberofemployees este între 50 și 1000 (80)"
+    change = "Ultima schimbare, pe 2 martie 2026, 09:00 UTC, de la A4 la A1: a fost trimis formularul demo-request."
+    assert answer["sentence"].endswith(change)
+    assert answer["last_change"]["cause"]["text"] == "a fost trimis formularul demo-request"
+
+
+async def test_a_lead_whose_scores_are_older_than_the_history_is_told_without_its_last_change(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    await desk.hears(person(1))
+    await desk.empty("history")
+    answer = (await api.get(f"/leads/{name(1)}/score")).json()
+    assert answer["last_change"] is None
+    assert answer["sentence"].endswith("in the awareness stage.")
+
+
 async def test_a_score_is_as_of_now_and_not_as_of_its_last_telling(desk: Desk, api: httpx.AsyncClient) -> None:
     await desk.hears(person(1), form(1))
     desk.clock.advance(30 * DAY)
     answer = (await api.get(f"/leads/{name(1)}/score")).json()
     assert (answer["grade"], answer["version"]) == ("A4", 2)
+    assert answer["sentence"].endswith("Since then the interest has faded, and with it the grade to A4.")
     assert answer["as_of"] == desk.clock.now().isoformat().replace("+00:00", "Z")
 
 

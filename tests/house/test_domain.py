@@ -26,8 +26,8 @@ STANDARD = frozenset(
 # msgspec is the language of the messages: types and decoders, no I/O.
 PLAIN = frozenset(
     {
-        *("msgspec", "msgspec.structs", "shared.calendars", "shared.errors", "shared.events"),
-        "shared.agreement.conditions",
+        *("msgspec", "msgspec.structs", "shared.calendars", "shared.errors", "shared.events", "shared.languages"),
+        *("shared.agreement.conditions", "shared.agreement.phrases"),
         *(
             f"shared.agreement.{part}"
             for part in ("follow_up", "goals", "handoff", "kpis", "model", "nurture", "qualification", "values")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.agreement.conditions import Condition, Subject
+from shared.agreement.conditions import Condition, Subject, Why
 from shared.agreement.qualification import FIT_GRADES, Fit
 from shared.events import Reason
 
@@ -38,7 +38,7 @@ class Asked:
 
     rule: str
     held: bool | None
-    why: str
+    why: Why
 
 
 def explain(fit: Fit, subject: Subject) -> tuple[Asked, ...]:
@@ -46,7 +46,7 @@ def explain(fit: Fit, subject: Subject) -> tuple[Asked, ...]:
     asked = [(_role(name), persona.when) for name, persona in fit.role.items()]
     asked += [(rule.name, rule.when) for rule in fit.rules]
     found = [(rule, when.why(subject)) for rule, when in asked]
-    return tuple(Asked(rule=rule, held=why.held, why=str(why)) for rule, why in found)
+    return tuple(Asked(rule=rule, held=why.held, why=why) for rule, why in found)
 
 
 def conditions(fit: Fit) -> tuple[Condition, ...]:

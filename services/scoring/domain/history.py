@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
@@ -10,7 +10,16 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from services.scoring.domain.lead import Lead
-from shared.events import ContactChanged, ContactsMerged, FormSubmitted, LeadMessage, LeadScored, PageVisited, Reason
+from shared.events import (
+    ActivityLogged,
+    ContactChanged,
+    ContactsMerged,
+    FormSubmitted,
+    LeadMessage,
+    LeadScored,
+    PageVisited,
+    Reason,
+)
 
 KEPT: Final = 200  # scores of a lead, the newest; a person reads back through dozens
 CUT_EVERY: Final = 50  # versions: so many more than KEPT there may be until the oldest go
@@ -22,8 +31,8 @@ INTEREST_FADED: Final = "InterestFaded"  # nobody did anything: the interest fel
 class Happened(Struct, frozen=True, array_like=True):
     """What made a score: the type of its message, when that happened, and the names in it.
 
-    The names are those of the properties that changed and that the agreement asks for, the form, the
-    page (host and path), or the leads merged in.
+    The names are those of the properties that changed, of all that the agreement asks for, the form, the
+    page (host and path), the leads merged in, or an activity's channel and what came of it.
     """
 
     type: str
@@ -97,6 +106,8 @@ def happened(before: Lead, after: Lead, message: LeadMessage, asked: frozenset[s
             names = _page(after, message.id)
         case ContactsMerged():
             names = message.merged
+        case ActivityLogged():
+            names = (message.channel, message.outcome)
         case _:
             names = ()
     return Happened(type(message).__name__, message.at, names[:MAX_NAMES])
@@ -109,14 +120,13 @@ def _page(after: Lead, id_: str) -> tuple[str, ...]:
 
 
 def _changed(before: Lead, after: Lead, asked: frozenset[str]) -> tuple[str, ...]:
+    """The properties that have another value now; or else those that were set again to the same."""
     old, new = before.properties, after.properties
     if old is new:
         return ()
-    return tuple(sorted(name for name in asked if name in new and _value(old, name) != new[name].value))
-
-
-def _value(properties: Mapping[str, tuple[float, str]], name: str) -> str:
-    return properties[name][1] if name in properties else ""
+    known = sorted(name for name in asked if name in new)
+    others = tuple(name for name in known if (old[name].value if name in old else "") != new[name].value)
+    return others or tuple(name for name in known if old.get(name) != new[name])
 
 
 # --- what changed ---

@@ -180,20 +180,3 @@ def _subject(lead: Lead) -> Subject:
 
 
 scorer_of: Final = by_version(Scorer)  # an agreement's Scorer, made once
-
-
-def in_words(score: Score) -> str:
-    """The score in one sentence."""
-    if score.fit.disqualified:
-        return f"Not a lead for us: {score.fit.disqualified}."
-    fits = _because([reason.rule for reason in score.fit.reasons if reason.points])
-    wants = _because([reason.rule for reason in score.interest.reasons if reason.points > 0])
-    return (
-        f"Grade {score.grade}: fit {score.fit.grade} with {score.fit.points:g} points{fits}, "
-        f"interest {score.interest.level} with {score.interest.points:g} points{wants}, "
-        f"in the {score.interest.journey} stage."
-    )
-
-
-def _because(rules: list[str]) -> str:
-    return f" ({'; '.join(rules)})" if rules else ""

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.scoring.domain.lead import Lead
-from services.scoring.domain.score import in_words, scorer_of
+from services.scoring.domain.score import scorer_of
+from services.scoring.domain.wording import Wording
 from services.scoring.worker import HANDLERS
 from shared.agreement import Agreement, check, load
 from shared.events import (
@@ -28,6 +29,7 @@ from shared.events import (
     PropertyValue,
     identity,
 )
+from shared.languages import ENGLISH, Language, languages
 from shared.work import Facts
 from tests.agreements import SHIPPED_FILE
 from tests.unit.handoff.story import TENANT, Story
@@ -83,7 +85,10 @@ class Told:
         self.handoff.scored(version=score.version, **more)
 
     def why(self) -> str:
-        return in_words(scorer_of(GARAGE).score(self.lead, self.now))
+        return self.why_in(ENGLISH)
+
+    def why_in(self, language: Language) -> str:
+        return Wording(GARAGE, language).score(scorer_of(GARAGE).score(self.lead, self.now))
 
 
 def test_it_is_right_without_a_warning() -> None:
@@ -97,6 +102,14 @@ def test_a_lead_is_graded_by_the_rules_of_its_trade_however_they_are_typed() -> 
         "Grade A3: fit A with 90 points (Role: sef parc auto; Flotă de mărimea potrivită;"
         " În raza atelierelor noastre; Camioane sau utilitare), interest 3 with 20 points (A calculat costurile),"
         " in the consideration stage."
+    )
+
+
+def test_the_garage_hears_in_its_own_language_why_a_lead_is_worth_what_it_is() -> None:
+    assert Told().has(**FLEET).submits("calculator-costuri").why_in(languages()["ro"]) == (
+        "Nota A3: potrivire A cu 90 de puncte (Rol: sef parc auto; Flotă de mărimea potrivită;"
+        " În raza atelierelor noastre; Camioane sau utilitare), interes 3 cu 20 de puncte (A calculat costurile),"
+        " în etapa de evaluare."
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from services.scoring.domain.history import (
     MAX_NAMES,
@@ -110,6 +111,13 @@ def test_of_a_change_those_properties_are_named_that_are_others_now_and_asked_fo
     assert names_of(before, values, frozenset({"country", "jobtitle"})) == ("jobtitle",)
 
 
+def test_a_property_that_was_set_again_to_the_same_is_named_when_no_other_changed() -> None:
+    before = with_values(Lead(), changed({"country": "DE", "city": "Bonn"}).values)
+    later = tuple(structs.replace(one, at=NOW + timedelta(hours=1)) for one in changed({"country": "DE"}).values)
+    message = structs.replace(changed({}), values=later)
+    assert happened(before, with_values(before, later), message, frozenset({"country", "city"})).names == ("country",)
+
+
 def test_so_many_names_and_no_more_are_kept() -> None:
     values = {f"p{n:03}": "x" for n in range(50)}
     assert len(names_of(Lead(), values, frozenset(values))) == MAX_NAMES
@@ -119,7 +127,7 @@ def test_nothing_that_was_typed_in_about_a_person_is_kept() -> None:
     message = changed({"jobtitle": "CEO of Ada Ltd"})
     made = happened(Lead(), with_values(Lead(), message.values), message, frozenset({"jobtitle"}))
     told = message_of("v1", "x")
-    kept = entry(msgspec.structs.replace(told, profile={"jobtitle": "CEO of Ada Ltd"}), made)
+    kept = entry(structs.replace(told, profile={"jobtitle": "CEO of Ada Ltd"}), made)
     assert b"Ada" not in msgspec.msgpack.encode(kept)
 
 

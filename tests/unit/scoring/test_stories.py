@@ -11,7 +11,8 @@ import pytest
 
 from services.scoring.domain.fit import judge
 from services.scoring.domain.lead import Lead
-from services.scoring.domain.score import Score, in_words, scorer_of
+from services.scoring.domain.score import Score, scorer_of
+from services.scoring.domain.wording import Wording
 from services.scoring.worker import HANDLERS
 from shared.agreement import Agreement, load
 from shared.agreement.conditions import Condition, Subject
@@ -27,6 +28,7 @@ from shared.events import (
     PropertyValue,
     identity,
 )
+from shared.languages import ENGLISH
 from shared.work import Facts
 from tests.agreements import with_follow_up, with_points
 
@@ -98,6 +100,10 @@ class Story:
     def points(self) -> dict[str, float]:
         """Rule → points."""
         return {reason.rule: reason.points for reason in (*self.score.fit.reasons, *self.score.interest.reasons)}
+
+
+def in_words(score: Score) -> str:
+    return Wording(AGREEMENT, ENGLISH).score(score)
 
 
 # --- interest ---
@@ -244,7 +250,7 @@ def test_a_score_is_said_in_a_sentence() -> None:
 
 def test_every_rule_of_fit_says_why_it_holds_or_not() -> None:
     story = Story().has(jobtitle="VP Sales", country="JP")
-    asked = {one.rule: (one.held, one.why) for one in scorer_of(AGREEMENT).explain(story.lead)}
+    asked = {one.rule: (one.held, str(one.why)) for one in scorer_of(AGREEMENT).explain(story.lead)}
     assert asked["Role: decision maker"][0] is True
     assert asked["Our markets"] == (
         False,
