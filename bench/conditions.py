@@ -14,6 +14,7 @@ from typing import Final
 
 from shared.agreement import load
 from shared.agreement.conditions import Condition, Subject
+from shared.agreement.grades import Cell
 from shared.agreement.model import Agreement
 from shared.crm.simulator.market import market_of
 from shared.crm.simulator.personas import Life, StepKind, make_life
@@ -43,7 +44,8 @@ def measure() -> list[Figures]:
 
 def _measure(what: str, agreement: Agreement) -> Figures:
     market = market_of(agreement)
-    subjects = [_subject(make_life(1, number, market)) for number in range(LEADS)]
+    cells = agreement.qualification.cells
+    subjects = [_subject(make_life(1, number, market), cells[number % len(cells)]) for number in range(LEADS)]
     asked = [one for path, one in agreement.conditions() if path[1] != "interest"]
     turns = [(_ours(asked, subjects), _bare(asked, subjects)) for _ in range(ROUNDS)]
     each = len(asked) * len(subjects)
@@ -51,15 +53,14 @@ def _measure(what: str, agreement: Agreement) -> Figures:
     return Figures(what=what, conditions=len(asked), ours=ours, bare=bare)
 
 
-def _subject(life: Life) -> Subject:
+def _subject(life: Life, cell: Cell) -> Subject:
     """A lead as hand-off sees it, with a grade of any kind."""
     forms = frozenset(step.name for step in life.steps if step.kind is StepKind.FORM)
-    fit, level = "ABCD"[life.number % 4], "1234"[life.number // 4 % 4]
     return Subject(
         properties=life.properties,
-        grade=fit + level,
-        fit_grade=fit,
-        interest_level=level,
+        grade=cell.grade,
+        fit_grade=cell.fit,
+        interest_level=cell.level,
         journey=("awareness", "consideration", "decision")[life.number % 3],
         forms=forms,
     )

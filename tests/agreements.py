@@ -43,6 +43,38 @@ def in_force(*agreements: Agreement, at: datetime = BEGINNING) -> InForce:
     return InForce(by_tenant={one.tenant or ALL_OTHERS: TakenUp(agreement=one, at=at) for one in agreements})
 
 
+OWN_NAMES = (
+    ("{A: 70, B: 45, C: 20, D: -inf}", "{gold: 70, silver: 45, rest: -inf}"),
+    ("{1: 50, 2: 30, 3: 10, 4: -inf}", "{hot: 50, warm: 20, cold: -inf}"),
+    ("unless: {fit: D}", "unless: {fit: rest}"),
+    ("A: 1h, B: 4h", "gold: 1h, silver: 4h"),
+)
+MATRIX = """  grades: [call now, call today, warm up, leave]
+  matrix:
+    gold:   {hot: call now, warm: call now, cold: warm up}
+    silver: {hot: call now, warm: call today, cold: warm up}
+    rest:   {hot: call today, warm: warm up, cold: leave}
+"""
+
+
+def own_text(*changes: tuple[str, str], matrix: str = MATRIX) -> str:
+    """What the shipped file says, by names of its own for fit, interest and grades, but for `changes`."""
+    now, good = ("call now", "call now, call today") if matrix else ("gold hot", "gold hot, gold warm, silver hot")
+    grades = (("[A1, A2, A3, B1, B2, C1]", f"[{good}]"), ("[A1, A2, B1]", f"[{now}]"))
+    text = SHIPPED_FILE.read_text("utf-8")
+    for old, new in (*OWN_NAMES, *grades, ("\n# 4. When", f"{matrix}\n# 4. When"), *changes):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def own_grades(folder: Path, *changes: tuple[str, str], matrix: str = MATRIX) -> Path:
+    """The same in a file."""
+    path = folder / "own.yaml"
+    path.write_text(own_text(*changes, matrix=matrix), "utf-8")
+    return path
+
+
 def with_points(agreement: Agreement = SHIPPED, *, decision_maker: float = 40, demo: float = 60) -> Agreement:
     """The agreement with another worth of a decision maker, or of a demo that somebody asks for."""
     fit, interest = agreement.qualification.fit, agreement.qualification.interest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -320,7 +320,63 @@ kpis = mapping(
     }
 )
 
-said: st.SearchStrategy[Said] = st.fixed_dictionaries(
+# --- grades by names of one's own ---
+
+
+def own_names(usual: Sequence[str]) -> st.SearchStrategy[dict[str, str]]:
+    """Others for the usual ones; several may become one."""
+    called = names.map(lambda name: f"{name}!")  # so that it is no priority
+    return st.lists(called, min_size=2, max_size=9, unique=True).map(
+        lambda own: {one: own[n % len(own)] for n, one in enumerate(usual)}
+    )
+
+
+def own_bounds(called: Mapping[str, str]) -> Said:
+    *others, last = dict.fromkeys(called.values())
+    return {**{name: 10.5 * (9 - n) for n, name in enumerate(others)}, last: "-inf"}
+
+
+@st.composite
+def with_own_grades(draw: st.DrawFn, made: Said) -> Said:
+    """The same with other names for fit grades, levels and, where it has a matrix, grades."""
+    fit, levels = draw(own_names(FIT)), draw(own_names(LEVELS))
+    own = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    grades = {f"{one}{level}": draw(st.sampled_from(own)) for one in FIT for level in LEVELS}
+    matrix = {one: {level: draw(st.sampled_from(own)) for level in levels.values()} for one in fit.values()}
+    if not draw(st.booleans()):
+        matrix = {}
+        both = " " if any(len(name) > 1 for name in (*fit.values(), *levels.values())) else ""
+        grades = {f"{one}{level}": f"{fit[one]}{both}{levels[level]}" for one in FIT for level in LEVELS}
+    made = _renamed(made, {"grade": grades, "fit": fit, "interest": levels})
+    parts = made["qualification"]
+    parts["fit"]["grades"], parts["interest"]["levels"] = own_bounds(fit), own_bounds(levels)
+    made["qualification"] = {**parts, **({"grades": own, "matrix": matrix} if matrix else {})}
+    for times in ("first_touch", "accept_within"):
+        if isinstance(of := made["follow_up"].get(times), dict):
+            made["follow_up"][times] = {fit.get(key, key): time for key, time in of.items()}
+    return made
+
+
+def _renamed(said: Any, called: Mapping[str, Mapping[str, str]]) -> Any:
+    if isinstance(said, list):
+        return [_renamed(one, called) for one in said]
+    if not isinstance(said, dict):
+        return said
+    return {
+        key: _called(one, called[key])
+        if key in called and not isinstance(one, dict)
+        else one
+        if key == "property"
+        else _renamed(one, called)
+        for key, one in said.items()
+    }
+
+
+def _called(said: Any, names: Mapping[str, str]) -> Any:
+    return names[said] if isinstance(said, str) else [names[one] for one in said]
+
+
+usual: st.SearchStrategy[Said] = st.fixed_dictionaries(
     {
         "agreement": names,
         "definitions": definitions,
@@ -338,6 +394,7 @@ said: st.SearchStrategy[Said] = st.fixed_dictionaries(
         "kpis": kpis,
     },
 )
+said: st.SearchStrategy[Said] = usual | usual.flatmap(with_own_grades)
 """An agreement as a person may write it."""
 
 agreements: st.SearchStrategy[Agreement] = said.map(Agreement.model_validate)

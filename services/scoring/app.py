@@ -26,6 +26,8 @@ from shared.work import Work
 def build(parts: Parts) -> Service:
     """The scoring service."""
     metrics = ScoringMetrics(parts.registry)
+    _show_grades(parts, metrics)
+    parts.agreements.after_swap(lambda: _show_grades(parts, metrics))
     work = Work(
         worker(metrics),
         engine=parts.engine,
@@ -37,6 +39,10 @@ def build(parts: Parts) -> Service:
     rescoring = Rescoring(work, engine=parts.engine, agreements=parts.agreements, metrics=metrics)
     tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks(), "rescoring": rescoring.run}
     return Service(name="scoring", router=_router(parts), tasks=tasks, to_rescore=lambda: rescoring.left)
+
+
+def _show_grades(parts: Parts, metrics: ScoringMetrics) -> None:
+    metrics.agreed(parts.agreements.now.agreements)
 
 
 def _router(parts: Parts) -> APIRouter:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.scoring.domain.lead import Lead
-from shared.agreement.conditions import GRADES
+from shared.agreement import Agreement
 from shared.events import LeadScored
 from shared.work import Decision
 
@@ -49,11 +49,14 @@ class ScoringMetrics:
             ["tenant", "version"],
             registry=registry,
         )
-        for grade in GRADES:
-            self._scored.labels(grade)
         for outcome in ("told", "quiet"):
             self._judged.labels(outcome)
             self._rescored.labels(outcome)
+
+    def agreed(self, agreements: Iterable[Agreement]) -> None:
+        """Show every grade of these from now on, also where nobody has it."""
+        for grade in {name for one in agreements for name in one.qualification.grade_names}:
+            self._scored.labels(grade)
 
     def committed(self, decisions: Sequence[tuple[str, Decision[Any]]]) -> None:
         """Count what a transaction decided."""

@@ -46,7 +46,6 @@ from shared.agreement.tree import (
 )
 
 __all__ = [
-    "GRADES",
     "PROBLEMS",
     "PROPERTY_NAME",
     "STATES_OF_SALES",
@@ -60,7 +59,6 @@ __all__ = [
 PROBLEMS: Final = "condition_problems"  # the type of the error that carries several problems of one condition
 STATES_OF_SALES: Final = ("accepted", "working", "qualified")
 REFERRED: Final = {"$dynamicRef": "#condition"}  # stands for a condition until the whole schema has a place for it
-GRADES: Final = tuple(fit + level for fit in "ABCD" for level in "1234")
 
 
 class Condition:
@@ -275,9 +273,9 @@ def _explicit(value: Any, at: Path, made: Made) -> Compiled:
 
 
 _WORDS: Final[dict[str, Callable[[Any, Path, Made], Compiled]]] = {
-    "grade": _one_of("grade", "the grade", GRADES),
-    "fit": _one_of("fit_grade", "the fit", "ABCD"),
-    "interest": _one_of("interest_level", "the interest", "1234"),
+    "grade": _one_of("grade", "the grade"),  # which there are only the whole agreement knows
+    "fit": _one_of("fit_grade", "the fit"),
+    "interest": _one_of("interest_level", "the interest"),
     "journey": _one_of("journey", "the journey", ("awareness", "consideration", "decision")),
     "deal_stage": _one_of("deal_stage", "the deal's stage"),
     "sales": _one_of("state", "for Sales it", STATES_OF_SALES),
@@ -311,15 +309,15 @@ def schemas(at: str) -> dict[str, Any]:
     }
 
 
-def _some_of(values: Sequence[str], *, numbers: bool = False) -> dict[str, Any]:
-    one = {"enum": [*values, *(map(int, values) if numbers else ())]}
+def _some_of(values: Sequence[str]) -> dict[str, Any]:
+    one = {"enum": list(values)}
     return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
 _WORD_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
-    "grade": (_some_of(GRADES), "Fit and interest together; A1 is best."),
-    "fit": (_some_of("ABCD"), "How well person and company match."),
-    "interest": (_some_of("1234", numbers=True), "How much the lead wants, from 1 down to 4."),
+    "grade": (VALUES_SCHEMA, "Fit and interest together, as A1, or by a name of your own."),
+    "fit": (VALUES_SCHEMA, "How well person and company match, as A."),
+    "interest": (VALUES_SCHEMA, "How much the lead wants, as 1."),
     "journey": (_some_of(("awareness", "consideration", "decision")), "How far the lead is on its way to buy."),
     "deal_stage": (VALUES_SCHEMA, "The stage of the lead's deal, as the CRM names it."),
     "sales": (_some_of(STATES_OF_SALES), "What Sales said of the lead."),

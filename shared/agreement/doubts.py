@@ -17,10 +17,10 @@ from shared.agreement.handoff import Trigger
 from shared.agreement.hours import KEY
 from shared.agreement.model import Agreement
 from shared.agreement.nurture import BY_JOURNEY
-from shared.agreement.qualification import Signal
-from shared.agreement.reach import out_of_reach, world_of
+from shared.agreement.qualification import Qualification, Signal
+from shared.agreement.reach import any_points, out_of_reach, world_of
 from shared.agreement.references import and_, calendars_named, members_of, within
-from shared.agreement.solver import ANY_WORLD, FALSE, NOT_TRUE, TRUE, May, Way, World, possible
+from shared.agreement.solver import FALSE, NOT_TRUE, TRUE, May, Way, World, possible
 from shared.agreement.solver import Literal as Comes
 from shared.agreement.tree import FORMS, PROPERTY, All, Any_, Leaf, Node, Path, Reference, in_words, leaves
 
@@ -34,6 +34,7 @@ MOST_BEFORE: Final = 10  # triggers that are looked at together
 def doubts(agreement: Agreement) -> Iterator[Doubt]:
     """Each with where it stands."""
     yield from out_of_reach(agreement.qualification)
+    yield from _worse(agreement.qualification)
     yield from _conditions(agreement)
     yield from _triggers(agreement)
     yield from _routes(agreement)
@@ -43,15 +44,32 @@ def doubts(agreement: Agreement) -> Iterator[Doubt]:
     yield from _calendars(agreement)
 
 
+# --- grades the wrong way round ---
+
+
+def _worse(qualification: Qualification) -> Iterator[Doubt]:
+    """Cells of a matrix with a worse grade than their neighbours of less fit or less interest."""
+    ranks, matrix = qualification.ranks, qualification.matrix
+    fit, levels = ([name for name, _ in part.limits] for part in (qualification.fit, qualification.interest))
+    for one, level in product(fit, levels) if matrix else ():
+        below = [(less, level) for less in fit[fit.index(one) + 1 :][:1]]
+        beside = [(one, less) for less in levels[levels.index(level) + 1 :][:1]]
+        for worse_fit, worse_level in (*below, *beside):
+            its, others = matrix[one][level], matrix[worse_fit][worse_level]
+            if ranks[its] < ranks[others]:
+                said = f"{its} is worse than {others}, which {worse_fit} with {worse_level} gets"
+                yield ("qualification", "matrix", one, level), said
+
+
 # --- conditions that nobody meets, or everybody ---
 
 
 def _conditions(agreement: Agreement) -> Iterator[Doubt]:
-    world = world_of(agreement.qualification)
+    world, beyond = world_of(agreement.qualification), any_points(agreement.qualification)
     for path, condition in agreement.conditions():
         signal = _signal_at(agreement, path)
         page = _PAGE if signal and signal.on != "property_changed" else ()
-        never = _never(condition.node, world, page or _known(signal))
+        never = _never(condition.node, world, beyond, page or _known(signal))
         for at, text in chain(never, _always(condition.node, world, page)):
             yield (*path, *within(path, at)), text
 
@@ -80,14 +98,14 @@ def _signal_at(agreement: Agreement, path: Path) -> Signal | None:
     return agreement.qualification.interest.families[family].signals[number]
 
 
-def _never(node: Node, world: World, given: Way) -> list[Doubt]:
+def _never(node: Node, world: World, beyond: World, given: Way) -> list[Doubt]:
     """The smallest parts that can never hold; what a definition never is, is told where it stands."""
     parts = node.parts if isinstance(node, All | Any_) else ()
-    if found := [one for part in parts for one in _never(part, world, given)]:
+    if found := [one for part in parts for one in _never(part, world, beyond, given)]:
         return found
     if isinstance(node, Reference) or possible([(node, TRUE)], world, given):
         return []
-    if possible([(node, TRUE)], ANY_WORLD, given):
+    if possible([(node, TRUE)], beyond, given):
         return [(node.at, f"is beyond everybody's reach with the points on offer: {in_words(node)}")]
     return [(node.at, f"can never hold: {in_words(node)}")]
 

@@ -22,6 +22,11 @@ _TEXT: Final = "tag:yaml.org,2002:str"
 def dump(agreement: Agreement) -> str:
     """The text of a file that loads as an equal agreement of the same version."""
     said = agreement.model_dump(mode="json", by_alias=True, exclude_defaults=True, context=WRITTEN)
+    if "matrix" in said["qualification"]:  # which its content keeps by the alphabet
+        rows: dict[str, dict[str, str]] = {}
+        for fit, level, grade in agreement.qualification.cells:
+            rows.setdefault(fit, {})[level] = grade
+        said["qualification"]["matrix"] = rows
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 10_000  # a long line is better than a value on two
     yaml.indent(mapping=2, sequence=4, offset=2)

@@ -17,9 +17,8 @@ from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from shared.agreement.conditions import GRADES
 from shared.agreement.hours import KEY, Placed, placed
 from shared.agreement.values import (
     DAYS,
@@ -140,15 +139,8 @@ def _owed(value: Any) -> Any:
     raise wrong("must be a number of them, as 40, or needed: as many as the target needs")
 
 
-def _grade(value: str) -> str:
-    if value not in GRADES:
-        raise wrong(f"there is no grade {value}; there are {', '.join(GRADES)}")
-    return value
-
-
 Owed: TypeAlias = Annotated[int | Literal["needed"], BeforeValidator(_owed)]
 Source: TypeAlias = Annotated[str, AfterValidator(_source)]
-Grade: TypeAlias = Annotated[str, AfterValidator(_grade), WithJsonSchema({"enum": list(GRADES)})]
 
 
 # --- the parts of a goal ---
@@ -201,7 +193,7 @@ class Commitment(Part):
     """How many leads; needed: as many as the target needs then."""
     mqls: Owed | None = None
     """How many MQLs; needed: as many as the target needs then."""
-    grade: Annotated[tuple[Grade, ...], BeforeValidator(listed), OrAlone()] = ()
+    grade: Annotated[tuple[str, ...], BeforeValidator(listed), OrAlone()] = ()
     """Of which grades; MQLs only."""
     every: Literal["week", "month"]
     """In each of these."""

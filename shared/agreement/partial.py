@@ -17,6 +17,10 @@ ROUNDS: Final = 20  # of leaving out; each takes away what the one before left w
 # Where names are given. When one of them is left out, nobody can say any more which names there are.
 GIVEN: Final[tuple[Path, ...]] = (
     ("definitions",),
+    ("qualification", "fit", "grades"),
+    ("qualification", "interest", "levels"),
+    ("qualification", "grades"),
+    ("qualification", "matrix"),
     ("handoff", "teams"),
     ("nurture",),
     ("follow_up", "calendars"),

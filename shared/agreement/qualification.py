@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Final, Literal, TypeAlias
+from functools import cached_property
+from typing import Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from shared.agreement.conditions import Condition
+from shared.agreement.grades import Cell, FitGrades, GradeName, InterestLevels, Limits, best_first, joined, name_at
 from shared.agreement.values import Duration, Name, Part, Points, Slug, wrong
 
-FIT_GRADES: Final = ("A", "B", "C", "D")
-INTEREST_LEVELS: Final = ("1", "2", "3", "4")
 JOURNEY: Final = ("decision", "consideration", "awareness")  # from the nearest to a deal
 FAMILIES: Final = ("knowledge", "consideration", "urgency")
 On: TypeAlias = Literal[
@@ -63,35 +62,6 @@ class FitRule(Part):
         return self
 
 
-def _thresholds(value: dict[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    """From the best name to the last, which takes whatever is left."""
-    if set(value) != set(names):
-        raise wrong(f"must have exactly {', '.join(names)}")
-    bounds = [value[name] for name in names]
-    if any(math.isnan(bound) for bound in bounds) or bounds != sorted(bounds, reverse=True):
-        raise wrong(f"must fall from {names[0]} to {names[-1]}")
-    if bounds[-1] != -math.inf:
-        raise wrong(f"must have {names[-1]}: -inf, for whatever is left")
-    return value
-
-
-def _schema(names: tuple[str, ...]) -> WithJsonSchema:
-    bounds = {name: {"type": "number", "description": f"The fewest points of {name}."} for name in names[:-1]}
-    last = {names[-1]: {"const": "-inf", "description": "Whatever is left."}}
-    properties = {**bounds, **last}
-    return WithJsonSchema(
-        {"type": "object", "properties": properties, "required": list(names), "additionalProperties": False}
-    )
-
-
-FitGrades = Annotated[
-    dict[str, float], AfterValidator(lambda value: _thresholds(value, FIT_GRADES)), _schema(FIT_GRADES)
-]
-InterestLevels = Annotated[
-    dict[str, float], AfterValidator(lambda value: _thresholds(value, INTEREST_LEVELS)), _schema(INTEREST_LEVELS)
-]
-
-
 class Fit(Part):
     """Does the person and the company match: the best persona's points and those of all rules that hold."""
 
@@ -100,7 +70,15 @@ class Fit(Part):
     rules: tuple[FitRule, ...] = ()
     """All that hold add up."""
     grades: FitGrades
-    """The fewest points of each grade, from A down to D, which takes the rest."""
+    """The fewest points of each, from the best down to the last, which takes the rest: A to D, or names of your own."""
+
+    @cached_property
+    def limits(self) -> Limits:
+        return best_first(self.grades)
+
+    def grade_at(self, points: float) -> str:
+        """The best that these points are enough for."""
+        return name_at(self.limits, points)
 
 
 class Signal(Part):
@@ -177,9 +155,17 @@ class Interest(Part):
     urgency: Family
     """Acts that show that it wants it soon."""
     levels: InterestLevels
-    """The fewest points of each level, from 1 down to 4, which takes the rest."""
+    """The fewest points of each, from the best down to the last, which takes the rest: 1 to 4, or names of your own."""
     journey: dict[Literal["decision", "consideration", "awareness"], dict[str, float]]
     """Points of families that each stage needs; the first that holds, from decision down."""
+
+    @cached_property
+    def limits(self) -> Limits:
+        return best_first(self.levels)
+
+    def level_at(self, points: float) -> str:
+        """The best that these points are enough for."""
+        return name_at(self.limits, points)
 
     @property
     def families(self) -> dict[str, Family]:
@@ -205,3 +191,32 @@ class Qualification(Part):
     """Who matches us."""
     interest: Interest
     """Who wants something."""
+    grades: tuple[GradeName, ...] = ()
+    """The grades in a matrix of your own, from the best to the last."""
+    matrix: dict[str, dict[str, str]] = {}
+    """A row for each fit grade: which grade it makes with each interest level. Left out, the two are it, as A1."""
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every fit grade with every interest level, the best first, and the grade that they make."""
+        fit, levels = ([name for name, _ in part.limits] for part in (self.fit, self.interest))
+        if not self.matrix:
+            return joined(fit, levels)
+        rows = [(one, level, self.matrix.get(one, {})) for one in fit for level in levels]
+        return tuple(Cell(one, level, row[level]) for one, level, row in rows if level in row)
+
+    @cached_property
+    def grade_names(self) -> tuple[str, ...]:
+        """Every grade that there is, from the best to the last."""
+        return (self.matrix and self.grades) or tuple(dict.fromkeys(cell.grade for cell in self.cells))
+
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """How good each grade is, the higher the better.
+
+        As the matrix lists them; without one A1, then A2 and B1, then A3, B2 and C1, down to D4.
+        """
+        if self.matrix:
+            return {name: -n for n, name in enumerate(self.grade_names)}
+        fit, levels = ([name for name, _ in part.limits] for part in (self.fit, self.interest))
+        return {cell.grade: -fit.index(cell.fit) - levels.index(cell.level) for cell in self.cells}

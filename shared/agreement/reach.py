@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.agreement.qualification import (
-    FAMILIES,
-    FIT_GRADES,
-    INTEREST_LEVELS,
-    JOURNEY,
-    Family,
-    Fit,
-    Interest,
-    Qualification,
-)
+from shared.agreement.grades import Limits
+from shared.agreement.qualification import FAMILIES, JOURNEY, Family, Fit, Interest, Qualification
 from shared.agreement.solver import TRUE, World, possible
 from shared.agreement.tree import Path
 
@@ -40,13 +32,17 @@ class Points:
 
 def world_of(qualification: Qualification) -> World:
     """The grades and stages that somebody can get."""
-    fit, interest = fit_points(qualification.fit), _interest_points(qualification.interest)
-    grades = _reached(qualification.fit.grades, FIT_GRADES, fit)
-    levels = _reached(qualification.interest.levels, INTEREST_LEVELS, interest)
+    fit = _reached(qualification.fit.limits, fit_points(qualification.fit))
+    levels = _reached(qualification.interest.limits, _interest_points(qualification.interest))
     return World(
-        grades=frozenset(grade + level for grade in grades for level in levels),
+        grades=frozenset(cell for cell in qualification.cells if cell.fit in fit and cell.level in levels),
         journey=frozenset(stages(qualification.interest)),
     )
+
+
+def any_points(qualification: Qualification) -> World:
+    """The grades and stages that there would be whatever points were on offer."""
+    return World(grades=frozenset(qualification.cells))
 
 
 def fit_points(fit: Fit) -> Points:
@@ -105,20 +101,29 @@ def _covers(nearer: Mapping[str, float], further: Mapping[str, float]) -> bool:
     return all(points <= max(0.0, further.get(family, 0.0)) for family, points in nearer.items())
 
 
-def _reached(bounds: Mapping[str, float], names: Sequence[str], points: Points) -> list[str]:
-    highs = (math.inf, *(bounds[name] for name in names))
-    return [name for name, high in zip(names, highs, strict=False) if points.reach(bounds[name], high)]
+def _reached(limits: Limits, points: Points) -> list[str]:
+    highs = (math.inf, *(low for _, low in limits))
+    return [name for (name, low), high in zip(limits, highs, strict=False) if points.reach(low, high)]
 
 
 def out_of_reach(qualification: Qualification) -> Iterator[tuple[Path, str]]:
     """Grades, levels and stages that nobody can get, with what there is to get."""
     fit, interest = qualification.fit, qualification.interest
-    for at, bounds, names, points in (
-        (("qualification", "fit", "grades"), fit.grades, FIT_GRADES, fit_points(fit)),
-        (("qualification", "interest", "levels"), interest.levels, INTEREST_LEVELS, _interest_points(interest)),
+    for at, limits, points in (
+        (("qualification", "fit", "grades"), fit.limits, fit_points(fit)),
+        (("qualification", "interest", "levels"), interest.limits, _interest_points(interest)),
     ):
-        for name in sorted(set(names) - set(_reached(bounds, names, points))):
+        for name in sorted({name for name, _ in limits}.difference(_reached(limits, points))):
             yield (*at, name), f"nobody gets {name}: the points on offer go from {points.least:g} to {points.most:g}"
+    there, got = (_grades(any_points(qualification)), _grades(world_of(qualification)))
+    for n, name in enumerate(qualification.grades):
+        if name not in got:
+            why = "the points on offer are not enough" if name in there else "it stands nowhere in the matrix"
+            yield ("qualification", "grades", n), f"nobody gets {name}: {why}"
     for stage in interest.journey:
         if said := unreached(interest, str(stage)):
             yield ("qualification", "interest", "journey", str(stage)), said
+
+
+def _grades(world: World) -> set[str]:
+    return {cell.grade for cell in world.grades or ()}

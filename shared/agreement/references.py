@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from shared.agreement.conditions import Condition, Path
 from shared.agreement.follow_up import NOT_ACCEPTED, state_and_reason
 from shared.agreement.goals import working_time
+from shared.agreement.grades import USUAL_FIT, USUAL_LEVELS
 from shared.agreement.handoff import MANAGER, TEAM, Member
 from shared.agreement.hours import KEY
 from shared.agreement.model import Agreement
 from shared.agreement.nurture import BY_JOURNEY, NO_TRACK
-from shared.agreement.qualification import FIT_GRADES
+from shared.agreement.qualification import Qualification
+from shared.agreement.tree import leaves
 from shared.agreement.values import DEFAULT, Period
 from shared.calendars import HORIZON_YEARS, Calendar, Span
 from shared.errors import Refused
 
+MOST_LISTED: Final = 20  # of the names that there are; who reads more of them has the file at hand
 ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # from which to try whether a promise can be kept at all
 
 
 def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Names that point at nothing, and definitions that ask what nobody can know at that stage."""
     yield from unknown_names(agreement)
+    yield from _written_best_first(agreement)
     yield from _goals(agreement)
     yield from _definitions(agreement)
     yield from _words(agreement)
@@ -37,6 +42,8 @@ def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
 def unknown_names(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Names that point at nothing, and names that stand twice."""
     yield from _references(agreement)
+    yield from _matrix(agreement.qualification)
+    yield from _grades(agreement)
     yield from _teams(agreement)
     yield from _returns(agreement)
     yield from _priorities(agreement)
@@ -68,6 +75,85 @@ def _definitions(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     for wanted in ("lead", "mql", "opportunity", "customer"):
         if wanted not in names:
             yield ("definitions",), f"must define {wanted}"
+
+
+# --- grades by their own names ---
+
+
+def _grades(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    qualification = agreement.qualification
+    known = {
+        "grade": ("grades", qualification.grade_names),
+        "fit_grade": ("fit grades", [name for name, _ in qualification.fit.limits]),
+        "interest_level": ("interest levels", [name for name, _ in qualification.interest.limits]),
+    }
+    for path, condition in agreement.conditions():
+        for leaf in leaves(condition.node):
+            what, names = known.get(leaf.about, ("", ()))
+            yield from _strangers(leaf.wanted if what else (), what, names, (*path, *within(path, leaf.at)))
+    for n, goal in enumerate(agreement.goals):
+        for m, commitment in enumerate(goal.marketing_owes):
+            yield from _strangers(commitment.grade, *known["grade"], ("goals", n, "marketing_owes", m, "grade"))
+
+
+def _matrix(qualification: Qualification) -> Iterator[tuple[Path, str]]:
+    at: Path = ("qualification", "grades")
+    for n, name in enumerate(qualification.grades):
+        if name in qualification.grades[:n]:
+            yield (*at, n), "stands here twice"
+    if qualification.grades and not qualification.matrix:
+        yield (*at, KEY), "are of no use without a matrix that says who gets which"
+    if qualification.matrix and not qualification.grades:
+        found = dict.fromkeys(cell.grade for cell in qualification.cells)
+        said = f"needs its grades, from the best to the last, as grades: [{_list(found)}]"
+        yield ("qualification", "matrix", KEY), said
+    yield from _rows(qualification)
+
+
+def _rows(qualification: Qualification) -> Iterator[tuple[Path, str]]:
+    at, matrix = ("qualification", "matrix"), qualification.matrix
+    fit, levels = ([name for name, _ in part.limits] for part in (qualification.fit, qualification.interest))
+    yield from _unknown_keys(matrix, "fit grades", fit, at)
+    if lacking := matrix and _lacking(matrix, fit):
+        yield (*at, KEY), f"has no row for {and_(lacking)}"
+    for name, row in matrix.items():
+        yield from _unknown_keys(row, "interest levels", levels, (*at, name))
+        if lacking := _lacking(row, levels):
+            yield (*at, name, KEY), f"has no grade for {and_(lacking)}"
+        for level, grade in row.items():
+            if qualification.grades and grade not in qualification.grades:
+                yield (*at, name, level), _none_of(grade, "grades", qualification.grades)
+
+
+def _unknown_keys(said: Iterable[str], what: str, known: Sequence[str], at: Path) -> Iterator[tuple[Path, str]]:
+    for name in said:
+        if name not in known:
+            yield (*at, name, KEY), _none_of(name, what, known)
+
+
+def _lacking(said: Iterable[str], known: Sequence[str]) -> list[str]:
+    """What is not said, nor misspelt."""
+    meant = [near for name in said for near in difflib.get_close_matches(name, known, n=1)]
+    return [name for name in known if name not in meant]
+
+
+def _strangers(named: Sequence[str], what: str, known: Sequence[str], at: Path) -> Iterator[tuple[Path, str]]:
+    for n, name in enumerate(named):
+        if name not in known:
+            yield (*at, n), _none_of(name, what, known)
+
+
+def _written_best_first(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    """Of A to D the names say which is better, of others only their order: points the other way round are a slip."""
+    fit, interest = agreement.qualification.fit, agreement.qualification.interest
+    parts: tuple[tuple[Path, Mapping[str, float], Sequence[str]], ...] = (
+        (("qualification", "fit", "grades"), fit.grades, USUAL_FIT),
+        (("qualification", "interest", "levels"), interest.levels, USUAL_LEVELS),
+    )
+    for at, bounds, usual in parts:
+        for before, name in pairwise(bounds):
+            if set(bounds) != set(usual) and bounds[name] > bounds[before]:
+                yield (*at, name), f"needs more points than {before} before it; the best comes first"
 
 
 # What the services know when they ask for each stage.
@@ -139,7 +225,12 @@ def _returns(agreement: Agreement) -> Iterator[tuple[Path, str]]:
 
 def _priorities(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     teams = [f"{TEAM}{team}" for team in agreement.handoff.teams]
-    known = [*sorted(agreement.handoff.priorities), *FIT_GRADES, *teams, DEFAULT]
+    grades = [name for name, _ in agreement.qualification.fit.limits]
+    known = [*sorted(agreement.handoff.priorities), *grades, *teams, DEFAULT]
+    for name in grades:
+        if name in (*agreement.handoff.priorities, *teams, DEFAULT):
+            at: Path = ("qualification", "fit", "grades", name, KEY)
+            yield at, f"is a priority, a team or the default, too: a time for {name} could be meant for either"
     for name in ("accept_within", "first_touch", "decide_within"):
         for key in getattr(agreement.follow_up, name):
             if key not in known:
@@ -247,6 +338,11 @@ def _in_hours(time: timedelta) -> str:
     return f"{time / timedelta(hours=1):g}h"
 
 
+def _list(names: Iterable[str]) -> str:
+    first, more = list(names)[:MOST_LISTED], list(names)[MOST_LISTED:]
+    return ", ".join([*first, *(["…"] if more else [])])
+
+
 def and_(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
@@ -259,5 +355,5 @@ def within(path: Path, inner: Path) -> Path:
 
 def _none_of(name: str, what: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    hint = f"did you mean {near[0]}?" if near else f"there are {_list(known)}"
     return f"{name} is none of the {what}; {hint}"

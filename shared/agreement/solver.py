@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from shared.agreement.conditions import GRADES, STATES_OF_SALES
+from shared.agreement.conditions import STATES_OF_SALES
+from shared.agreement.grades import Cell
 from shared.agreement.properties import BETWEEN_WORDS, EXISTS, FREE_MAILBOXES, domain_of, plain
 from shared.agreement.qualification import JOURNEY
 from shared.agreement.tree import FORMS, PROPERTY, All, Any_, Held, Leaf, Node, Not, Reference, Subject
@@ -32,15 +33,16 @@ NOT: Final = {TRUE: FALSE, FALSE: TRUE, NOT_TRUE: NOT_FALSE, NOT_FALSE: NOT_TRUE
 MOST_WAYS: Final = 5_000  # with more a condition is taken for possible: people read it no better
 
 OF_SETS: Final = ("equals", "in")
+GRADED: Final = ("grade", "fit_grade", "interest_level")
 OF_NUMBERS: Final = ("between", "at_least", "at_most")
 SOMETHING_ELSE: Final = "something else \u241f"  # a value that nobody names
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What can be of a lead: its grades and its stages of the journey."""
+    """What can be of a lead: its grades (None: any that somebody may think of) and its stages of the journey."""
 
-    grades: frozenset[str] = frozenset(GRADES)
+    grades: frozenset[Cell] | None = None
     journey: frozenset[str] = frozenset(JOURNEY)
 
 
@@ -114,7 +116,7 @@ def _group(leaf: Leaf) -> str:
     """Leaves of one group ask about the same thing: fit and interest are halves of the grade."""
     if leaf.about == PROPERTY:
         return f"{PROPERTY} {leaf.name}"
-    return "grade" if leaf.about in ("fit_grade", "interest_level") else leaf.about
+    return "grade" if leaf.about in GRADED else leaf.about
 
 
 def _possible_together(literals: list[Literal], world: World) -> bool:
@@ -123,14 +125,16 @@ def _possible_together(literals: list[Literal], world: World) -> bool:
         return _missing(literals) or _present(literals)
     if about == FORMS:
         return _forms(literals)
+    if about in GRADED and world.grades is None:
+        return True
     return any(all(one.leaf.test(subject) in one.may for one in literals) for subject in _subjects(literals, world))
 
 
 def _subjects(literals: list[Literal], world: World) -> Iterator[Subject]:
     about = literals[0].leaf.about
-    if about in ("grade", "fit_grade", "interest_level"):
-        for grade in world.grades:
-            yield Subject(properties={}, grade=grade, fit_grade=grade[0], interest_level=grade[1])
+    if about in GRADED:
+        for fit, level, grade in world.grades or ():
+            yield Subject(properties={}, grade=grade, fit_grade=fit, interest_level=level)
     elif about == "journey":
         yield from (Subject(properties={}, journey=stage) for stage in world.journey)
     else:

@@ -20,7 +20,6 @@ from shared.agreement.conditions import Condition
 from shared.agreement.handoff import TEAM
 from shared.agreement.hours import WEEKDAYS
 from shared.agreement.meaning import ANY, Pattern, found_in
-from shared.agreement.qualification import FIT_GRADES
 from shared.agreement.values import DEFAULT, UNITS, Money, Period, Share
 from shared.calendars import CLOSED, Span
 
@@ -66,6 +65,9 @@ LABELS: Final[Mapping[Pattern, str]] = {
     ("qualification", "interest"): "",
     ("role", ANY): "role {key}",
     ("rules", ANY): "rule “{name}”",
+    ("qualification", "grades"): "grades, the best first",
+    ("matrix", ANY): "grade of fit {raw}",
+    ("matrix", ANY, ANY): "interest {raw}",
     ("fit", "grades", ANY): "fit grade {raw} from",
     ("levels", ANY): "interest level {raw} from",
     ("interest", "half_life"): "half-life of interest",
@@ -132,7 +134,7 @@ SAID: Final[Mapping[Pattern, str]] = {
 }
 AFTER: Final[Mapping[Pattern, str]] = {
     ("points",): "points",
-    ("grades", ANY): "points",
+    ("fit", "grades", ANY): "points",
     ("levels", ANY): "points",
     ("journey", ANY, ANY): "points",
     ("cap",): "points",
@@ -193,8 +195,6 @@ def _has_named_items(value: Any, pattern: Pattern) -> bool:
 def _target(key: str) -> str:
     if key == DEFAULT:
         return "by default"
-    if key in FIT_GRADES:
-        return f"for {key} leads"
     return f"for leads of team {key.removeprefix(TEAM)}" if key.startswith(TEAM) else f"for {humanised(key)} leads"
 
 
@@ -267,7 +267,8 @@ def _entry(key: str, value: Any, pattern: Pattern, kind: Any) -> str:
         name = label(inside, key=key, value=value).removeprefix(f"{humanised(pattern[-1]).removesuffix('s')} ")
         more = bare(value, inside)
         return f"{name} ({more})" if more else name
-    return f"{humanised(key)} {words(value, inside, kind_inside(kind))}".strip()
+    named = f"{humanised(key)}:" if key and isinstance(value, str) else humanised(key)
+    return f"{named} {words(value, inside, kind_inside(kind))}".strip()
 
 
 def _pieces(value: BaseModel, pattern: Pattern) -> Iterator[str]:

@@ -21,6 +21,7 @@ from shared.events import Reason, tenant_of
 LEADS_SHOWN: Final = 50
 FIT_LIMITS: Final = "Limits of the fit grades"
 INTEREST_LIMITS: Final = "Limits of the interest levels"
+MATRIX: Final = "The matrix of the grades"
 
 
 class LeadDifference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -109,15 +110,16 @@ def differences(old: Side, new: Side, scored_at: Mapping[str, datetime]) -> Iter
 
 
 def _why(lead: str, old: Side, new: Side, at: datetime) -> dict[str, float]:
-    """Of the half of the grade that changed: the rules that give other points, or else its limits."""
+    """Of the half of the grade that changed: the rules that give other points, or else its limits; or the matrix."""
     tenant = tenant_of(lead)
     was, now = (scorer_of(side.agreements[tenant]).score(side.scored[lead], at) for side in (old, new))
     fit = _rules(was.fit.reasons, now.fit.reasons) or {FIT_LIMITS: 0.0}
     interest = _rules(was.interest.reasons, now.interest.reasons) or {INTEREST_LIMITS: 0.0}
-    return {
+    halves = {
         **(fit if was.fit.grade != now.fit.grade else {}),
         **(interest if was.interest.level != now.interest.level else {}),
     }
+    return halves or ({MATRIX: 0.0} if was.grade != now.grade else {})
 
 
 def _rules(was: Iterable[Reason], now: Iterable[Reason]) -> dict[str, float]:

@@ -10,7 +10,6 @@ from services.commands.evaluating.history import PastLead
 from services.scoring.domain.score import Score, Scorer
 from shared.agreement import Agreement
 from shared.agreement.conditions import Path
-from shared.agreement.qualification import FIT_GRADES, INTEREST_LEVELS
 from shared.errors import Broken
 from shared.events import Reason
 
@@ -107,9 +106,3 @@ def _judged(lead: PastLead, score: Score, points: Mapping[str, float]) -> Judged
 
 def _strength(reason: Reason, whole: float) -> float:
     return reason.points / whole if whole else 1.0
-
-
-def rank_of(grade: str) -> int:
-    """The higher, the better: A1, then A2 and B1, then A3, B2 and C1, down to D4."""
-    worst = len(FIT_GRADES) + len(INTEREST_LEVELS) - 2
-    return worst - FIT_GRADES.index(grade[0]) - INTEREST_LEVELS.index(grade[1:])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.commands.evaluating import leaks, suggesting, verdicts
 from services.commands.evaluating.figures import Estimate, auc_estimate, lifts, wilson
 from services.commands.evaluating.history import History, LeftOut, Stage
-from services.commands.evaluating.judging import Judged, judge, rank_of, rules_of
+from services.commands.evaluating.judging import Judged, judge, rules_of
 from services.commands.evaluating.leaks import LeakFinding
 from services.commands.evaluating.suggesting import Suggested, Suggestion
 from services.commands.evaluating.verdicts import RuleFinding, Verdict
@@ -113,7 +113,8 @@ def evaluate(history: History, stage: Stage, agreement: Agreement, text: str) ->
     converted = sum(one.converted for one in judged)
     share = wilson(converted, len(judged))
     assert share is not None, "a history without leads"
-    grades = _grades(judged)
+    ranks = agreement.qualification.ranks
+    grades = _grades(judged, ranks)
     report = Report(
         agreement=agreement.name,
         version=agreement.version,
@@ -128,9 +129,9 @@ def evaluate(history: History, stage: Stage, agreement: Agreement, text: str) ->
         share=share,
         left_out=history.left_out,
         recorded=_recorded(judged),
-        separation=_separation(judged),
+        separation=_separation(judged, ranks),
         grades=grades,
-        misplaced=tuple(_misplaced(grades)),
+        misplaced=tuple(_misplaced(grades, ranks)),
         rules=tuple(verdicts.find(rules, judged)),
         leaks=tuple(leaking),
         late_values=history.late_values,
@@ -139,23 +140,23 @@ def evaluate(history: History, stage: Stage, agreement: Agreement, text: str) ->
     return Evaluation(report=report, suggested=suggested, judged=tuple(judged))
 
 
-def _separation(judged: Sequence[Judged]) -> Separation:
+def _separation(judged: Sequence[Judged], ranks: Mapping[str, int]) -> Separation:
     converted = [one.converted for one in judged]
     return Separation(
         points=auc_estimate([one.points for one in judged], converted),
-        grade=auc_estimate([rank_of(one.grade) for one in judged], converted),
+        grade=auc_estimate([ranks[one.grade] for one in judged], converted),
         fit=auc_estimate([one.fit for one in judged], converted),
         interest=auc_estimate([one.interest for one in judged], converted),
     )
 
 
-def _grades(judged: Iterable[Judged]) -> tuple[GradeRow, ...]:
+def _grades(judged: Iterable[Judged], ranks: Mapping[str, int]) -> tuple[GradeRow, ...]:
     """From the best to the worst."""
     by_grade: defaultdict[str, list[bool]] = defaultdict(list)
     for one in judged:
         by_grade[one.grade].append(one.converted)
     found = []
-    names = sorted(by_grade, key=lambda grade: (-rank_of(grade), grade))
+    names = sorted(by_grade, key=lambda grade: (-ranks[grade], grade))
     groups = [(sum(by_grade[name]), len(by_grade[name])) for name in names]
     for name, (hits, of), lift in zip(names, groups, lifts(groups), strict=True):
         share = wilson(hits, of)
@@ -164,12 +165,12 @@ def _grades(judged: Iterable[Judged]) -> tuple[GradeRow, ...]:
     return tuple(found)
 
 
-def _misplaced(grades: Sequence[GradeRow]) -> list[Misplaced]:
+def _misplaced(grades: Sequence[GradeRow], ranks: Mapping[str, int]) -> list[Misplaced]:
     return [
         Misplaced(better=one.grade, worse=other.grade)
         for one in grades
         for other in grades
-        if rank_of(one.grade) > rank_of(other.grade) and one.share.high < other.share.low
+        if ranks[one.grade] > ranks[other.grade] and one.share.high < other.share.low
     ]
 
 

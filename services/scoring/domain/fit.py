@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.agreement.conditions import Condition, Subject, Why
-from shared.agreement.qualification import FIT_GRADES, Fit
+from shared.agreement.qualification import Fit
 from shared.events import Reason
 
 
@@ -28,7 +28,7 @@ def judge(fit: Fit, subject: Subject) -> FitScore:
             reasons.append(Reason(rule=rule.name, points=rule.points))
             disqualified = disqualified or rule.disqualify
     points = round(sum(reason.points for reason in reasons), 1)
-    grade = next(grade for grade in FIT_GRADES if points >= fit.grades[grade])
+    grade = fit.grade_at(points)
     return FitScore(points=points, grade=grade, disqualified=disqualified, reasons=tuple(reasons))
 
 

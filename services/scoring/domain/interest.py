@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from services.scoring.domain.acts import FORM, LATEST_S, PAGE, Did
 from shared.agreement.conditions import Subject
-from shared.agreement.qualification import INTEREST_LEVELS, JOURNEY, Interest, Signal
+from shared.agreement.qualification import JOURNEY, Interest, Signal
 from shared.events import Reason
 
 KNOWN_ACTS: Final = 4096  # how many different pages, forms and changes one agreement remembers the signals of
@@ -115,9 +115,7 @@ class Judge:
 
     def _standing(self, families: dict[str, float]) -> tuple[str, str]:
         """Level and stage of the journey."""
-        points = _total(families)
-        level = next(level for level in INTEREST_LEVELS if points >= self._interest.levels[level])
-        return level, self._journey(families)
+        return self._interest.level_at(_total(families)), self._journey(families)
 
     def _capped(self, sums: dict[_Signal, float]) -> dict[str, float]:
         families = dict.fromkeys(self._caps, 0.0)

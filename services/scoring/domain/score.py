@@ -25,10 +25,7 @@ class Score:
 
     fit: fit.FitScore
     interest: InterestScore
-
-    @property
-    def grade(self) -> str:
-        return self.fit.grade + self.interest.level
+    grade: str
 
 
 class Cause(NamedTuple):
@@ -47,13 +44,16 @@ class Scorer:
         self._fit = agreement.qualification.fit
         self._interest = Judge(agreement.qualification.interest, agreement.timezone)
         self.followed = agreement.qualification.interest.followed
+        self._several = bool(agreement.qualification.matrix)  # combinations may have the same grade
+        self._grades = {(cell.fit, cell.level): cell.grade for cell in agreement.qualification.cells}
         self._told = tuple(sorted(agreement.profile))
         self._stands = tuple(sorted(agreement.follow_up.in_the_crm))
         self.asked = self.followed.union(self._told, *(when.properties for when in fit.conditions(self._fit)))
 
     def score(self, lead: Lead, now: datetime) -> Score:
         """What the lead is worth at `now`, by all that is known of it."""
-        return Score(fit=fit.judge(self._fit, _subject(lead)), interest=self._judge_interest(lead, now))
+        fits, wants = fit.judge(self._fit, _subject(lead)), self._judge_interest(lead, now)
+        return Score(fit=fits, interest=wants, grade=self._grades[fits.grade, wants.level])
 
     def explain(self, lead: Lead) -> tuple[fit.Asked, ...]:
         """What every rule of fit came to, also those that did not hold. PERSONAL."""
@@ -129,7 +129,8 @@ class Scorer:
     def _digest(self, lead: Lead, score: Score, profile: dict[str, str]) -> str:
         forms = [(act.at, act.form) for act in submissions(lead)[-TOLD_FORMS:]]
         judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
-        said = (judged, forms, profile, *(stands for stands in [self.set_at(lead)] if stands))
+        halves = [(score.fit.grade, score.interest.level)] if self._several else []
+        said = (judged, forms, profile, *(stands for stands in [self.set_at(lead)] if stands), *halves)
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def _message(

@@ -364,7 +364,7 @@ def test_a_condition_knows_what_it_asks_about() -> None:
         ({"country": {"matches": "D"}}, ("country", "matches"), "must be one of equals"),
         ({"Country": "DE"}, ("Country",), "internal name"),
         ({"form_submited": "any"}, ("form_submited",), "did you mean form_submitted?"),
-        ({"grade": "E1"}, ("grade",), "E1 is none of A1"),
+        ({"journey": "descision"}, ("journey",), "descision is none of awareness"),
         ({"any": {"country": "DE"}}, ("any",), "must be a list of conditions"),
         ({"any": [{"country": "DE"}, "AT"]}, ("any", 1), "must be a condition"),
         ({"size": {"between": [9, 1]}}, ("size", "between"), "lower number first"),
@@ -382,8 +382,8 @@ def test_what_is_wrong_is_told_with_its_place_and_what_would_be_right(
 
 
 def test_every_problem_is_told_at_once() -> None:
-    assert [path for path, _ in problems({"grade": "E1", "any": [{"x": {"betwen": 1}}, 7]})] == [
-        ("grade",),
+    assert [path for path, _ in problems({"journey": "end", "any": [{"x": {"betwen": 1}}, 7]})] == [
+        ("journey",),
         ("any", 0, "x", "betwen"),
         ("any", 1),
     ]

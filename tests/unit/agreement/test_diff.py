@@ -475,7 +475,7 @@ def lists_in(kind: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def test_of_every_list_it_is_decided_whether_its_order_counts() -> None:
     counts = {at for at in lists_in(Agreement) if not is_set(at) and found_in(ORDERS, at) is None}
     assert {".".join(at) for at in counts} == {
-        *("handoff.triggers", "handoff.route", "follow_up.cadence", "follow_up.escalation"),
+        *("qualification.grades", "handoff.triggers", "handoff.route", "follow_up.cadence", "follow_up.escalation"),
         *("follow_up.calendars.*.week.*", "follow_up.calendars.*.exceptions.*"),  # hours, which the model sorts
     }
 

@@ -156,7 +156,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
     "a quality that there is not": (
         "grade: [A1, A2, B1], every", "grade: [A1, ^A9, B1], every", "goals[0].marketing_owes[1].grade[1]",
-        "there is no grade A9; there are A1",
+        "A9 is none of the grades; there are A1",
     ),
     "a quality of what has none yet": (
         "{mqls: 60, grade: [A1", "{leads: 60, ^grade: [A1", "goals[0].marketing_owes[1].grade", "is known of mqls only",

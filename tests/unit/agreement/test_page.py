@@ -13,22 +13,28 @@ from ruamel.yaml import YAML
 
 from shared.agreement import check, load
 from shared.agreement.follow_up import WorkingHours
-from tests.agreements import SHIPPED_FILE
+from tests.agreements import SHIPPED_FILE, own_text
 from tests.unit.agreement.editor import underlined
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agreement.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
+ADDED_TO = ("teams", "fit", "interest")
 BUCHAREST = ZoneInfo("Europe/Bucharest")
 
 
 def with_example(example: str, folder: Path) -> Path:
-    """The shipped file with the example's keys in the place of its own; a calendar or team is one such key."""
+    """The shipped file with the example's keys in the place of its own; a calendar or team is one such key.
+
+    A matrix is put where its names are known already.
+    """
     yaml = YAML(typ="rt")
-    whole = yaml.load(SHIPPED_FILE)
+    whole = yaml.load(own_text(matrix="") if "matrix" in example else SHIPPED_FILE)
+    if "matrix" in example:
+        del whole["goals"]
     for part, said in yaml.load(example).items():
         if isinstance(said, dict):
             for key, value in said.items():
-                whole[part][key] = {**whole[part][key], **value} if key == "teams" else value
+                whole[part][key] = {**whole[part][key], **value} if key in ADDED_TO else value
         else:
             whole[part] = said
     text = io.StringIO()
@@ -49,7 +55,7 @@ def test_an_editor_underlines_nothing_in_an_example(example: str, tmp_path: Path
 
 
 def test_there_are_examples_to_copy() -> None:
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 9
 
 
 def test_the_lead_before_the_holidays_is_due_when_the_page_says() -> None:
@@ -60,7 +66,7 @@ def test_the_lead_before_the_holidays_is_due_when_the_page_says() -> None:
 
 
 def test_the_calendars_of_the_page_are_whose_the_page_says(tmp_path: Path) -> None:
-    agreement = load(with_example(EXAMPLES[0], tmp_path))
+    agreement = load(with_example(next(one for one in EXAMPLES if "munich" in one), tmp_path))
     office = agreement.calendar_for("inbound", "ioana@example.com")
     saturday = datetime(2027, 3, 20, tzinfo=BUCHAREST)
     assert office.between(saturday, saturday + timedelta(days=1)) == timedelta(hours=5)

@@ -27,7 +27,9 @@ SHIPPED = sorted([*DEPLOY.glob("agreement.yaml"), *DEPLOY.glob("agreements/*.yam
 UNSEEN = {
     "cadence-that-does-not-fit", "calendar-that-there-is-not", "day-as-at-home", "default-missing",
     "definition-that-there-is-not", "domain-as-an-address", "offset-as-a-time-zone",
-    "first-attempt-that-waits", "grades-that-do-not-fall", "lead-by-its-grade", "manager-missing", "merge-key",
+    "first-attempt-that-waits", "grade-called-as-a-priority", "grade-that-is-not-in-the-matrix",
+    "grade-that-there-is-not", "grades-that-do-not-fall", "lead-by-its-grade", "manager-missing",
+    "matrix-without-a-row", "merge-key", "own-grades-that-do-not-fall",
     "period-the-wrong-way-round", "priority-that-there-is-not", "range-the-wrong-way-round",
     "reason-that-there-is-not", "route-that-leaves-leads-to-nobody", "shares-of-more-than-the-whole",
     "shares-that-do-not-add-up", "signal-of-any-property", "signal-of-which-nothing-can-be-asked",

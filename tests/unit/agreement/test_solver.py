@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.agreement.conditions import GRADES, Condition, Subject
+from shared.agreement.conditions import Condition, Subject
+from shared.agreement.grades import USUAL_FIT, USUAL_LEVELS, joined
 from shared.agreement.qualification import JOURNEY
 from shared.agreement.solver import FALSE, NOT_TRUE, TRUE, World, possible
 from tests.any_agreement import FORMS, PROPERTIES, about_forms, about_grades, about_properties, conditions
@@ -28,9 +29,12 @@ VALUES = (
     "x@a.rival.example",
 )
 
+CELLS = joined(USUAL_FIT, USUAL_LEVELS)
+USUAL = World(grades=frozenset(CELLS))
+
 subjects = st.builds(
-    lambda grade, **more: Subject(grade=grade, fit_grade=grade[0], interest_level=grade[1], **more),
-    st.sampled_from(GRADES),
+    lambda cell, **more: Subject(fit_grade=cell.fit, interest_level=cell.level, grade=cell.grade, **more),
+    st.sampled_from(CELLS),
     properties=st.dictionaries(st.sampled_from(PROPERTIES), st.sampled_from(VALUES)),
     journey=st.sampled_from(JOURNEY),
     forms=st.frozensets(st.sampled_from([*FORMS, "Page: demo-request", "other"])),
@@ -44,7 +48,7 @@ def test_of_whom_a_condition_holds_or_not_it_is_said_to_be_possible(source: Any,
     condition = Condition.parse(source)
     held = condition.why(subject).held
     may = {True: TRUE, False: FALSE, None: NOT_TRUE}[held]
-    assert possible([(condition.node, may)])
+    assert possible([(condition.node, may)], USUAL)
 
 
 @settings(deadline=None, max_examples=200)
@@ -54,16 +58,15 @@ def test_of_whom_two_conditions_hold_both_are_said_to_be_possible_together(
 ) -> None:
     first, second = Condition.parse(one), Condition.parse(other)
     wanted = [(it.node, TRUE if it.holds(subject) else NOT_TRUE) for it in (first, second)]
-    assert possible(wanted)
+    assert possible(wanted, USUAL)
 
 
-def can_hold(source: Any, world: World | None = None) -> bool:
-    node = Condition.parse(source).node
-    return possible([(node, TRUE)], world or World())
+def can_hold(source: Any, world: World = USUAL) -> bool:
+    return possible([(Condition.parse(source).node, TRUE)], world)
 
 
 def can_fail(source: Any) -> bool:
-    return possible([(Condition.parse(source).node, FALSE)])
+    return possible([(Condition.parse(source).node, FALSE)], USUAL)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,11 @@ def test_what_nobody_fails_is_known_to_hold_of_everybody(source: Any) -> None:
 
 
 def test_a_grade_that_nobody_gets_is_none() -> None:
-    assert not can_hold({"grade": ["A1", "A2"]}, World(grades=frozenset({"B1", "B2"})))
+    assert not can_hold({"grade": ["A1", "A2"]}, World(grades=frozenset(joined("B", USUAL_LEVELS))))
+
+
+def test_where_nobody_knows_the_grades_any_may_be() -> None:
+    assert can_hold({"grade": "gold", "fit": "silver"}, World())
 
 
 def test_what_is_too_long_to_decide_is_taken_for_possible() -> None:

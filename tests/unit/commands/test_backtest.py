@@ -47,7 +47,7 @@ from shared.events import (
     Topic,
     identity,
 )
-from tests.agreements import PLAIN, SHIPPED_FILE, with_follow_up
+from tests.agreements import PLAIN, SHIPPED_FILE, own_grades, own_text, with_follow_up
 
 TENANT = "hubspot:62515"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # a Monday
@@ -355,6 +355,15 @@ def test_a_changed_limit_is_named_where_the_points_are_the_same(desk: Desk) -> N
     found = desk.tests(("grades: {A: 70", "grades: {A: 90"))
     (one,) = found.leads
     assert (one.new_grade, one.rules) == ("B3", {"Limits of the fit grades": 0.0})
+
+
+def test_a_cell_of_the_matrix_is_named_where_both_halves_are_the_same(desk: Desk, tmp_path: Path) -> None:
+    desk.has([person(1), form(1, name="ebook")])
+    new = own_grades(tmp_path, ("gold:   {hot: call now, warm: call now", "gold:   {hot: call now, warm: call today"))
+    old = new.with_name("old.yaml")
+    old.write_text(own_text(), "utf-8")
+    (one,) = desk.tests(old=old, new=new).leads
+    assert (one.old_grade, one.new_grade, one.rules) == ("call now", "call today", {"The matrix of the grades": 0.0})
 
 
 def test_a_rule_of_the_half_that_did_not_change_is_not_blamed(desk: Desk) -> None:

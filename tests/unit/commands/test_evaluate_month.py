@@ -23,7 +23,7 @@ from services.commands.evaluating.verdicts import RuleFinding, Verdict
 from shared.crm.simulator import truth
 from shared.errors import Broken
 from shared.events import ContactErased, ContactsMerged, DealWon, FormSubmitted, LeadMessage, Topic
-from tests.agreements import SHIPPED, SHIPPED_FILE
+from tests.agreements import SHIPPED, SHIPPED_FILE, own_text
 from tests.unit.commands.past_month import TENANT, WINDOW, Lead, Topics, month, topics
 
 LEADS = 3000
@@ -98,6 +98,15 @@ def test_grades_tell_what_became_of_their_leads(found: Evaluation) -> None:
     assert sum(row.leads for row in grades.values()) == LEADS
     assert grades["A1"].share.low > grades["C3"].share.high
     assert all(row.share.low <= row.converted / row.leads <= row.share.high for row in grades.values())
+
+
+def test_grades_of_ones_own_are_ordered_as_the_agreement_lists_them(found: Evaluation) -> None:
+    under_own = under(own_text()).report
+    assert [row.grade for row in under_own.grades] == ["call now", "call today", "warm up", "leave"]
+    assert sum(row.leads for row in under_own.grades) == LEADS
+    assert under_own.misplaced == ()
+    assert under_own.separation.grade is not None
+    assert under_own.separation.grade.value > 0.6
 
 
 def test_rules_that_are_true_earn_their_points(found: Evaluation) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.handoff.domain.machine import Impossible
+from shared.agreement import load
 from shared.calendars import ALWAYS
 from shared.errors import Refused
 from shared.events import (
@@ -17,6 +19,7 @@ from shared.events import (
     ClockCorrected,
     ClockKind,
     ClockMet,
+    ClockMoved,
     ClockSettled,
     ClockStarted,
     ClockWarned,
@@ -35,6 +38,7 @@ from shared.events import (
     State,
     Submission,
 )
+from tests.agreements import ELAPSED, own_grades, with_follow_up
 from tests.unit.handoff.story import AGREEMENT, DAY, DEMO, HOUR, START, Story
 
 FOLLOW_UP = AGREEMENT.follow_up
@@ -649,6 +653,26 @@ def test_what_was_set_in_the_crm_before_means_nothing_new_by_a_re_score() -> Non
     said = {"profile": {"hs_lead_status": "CONNECTED"}, "set_at": {"hs_lead_status": START + SECOND}}
     assert not handed_off().after(SECOND).scored(**RESCORE, **said).told
     assert handed_off().after(SECOND).scored(**said).lead.state is State.ACCEPTED
+
+
+def test_a_lead_under_way_when_grades_get_other_names_goes_on_by_the_default(tmp_path: Path) -> None:
+    """Its fit grade of the hand-off is none of those that times are now promised for."""
+    usual = with_follow_up(**ELAPSED, first_touch={"A": "1h", "default": "2d"})
+    story = Story(agreement=usual).scored(**READY)
+    story.agreement = with_follow_up(load(own_grades(tmp_path)), **ELAPSED, first_touch={"gold": "3h", "default": "1d"})
+    assert story.after(SECOND).clocks_fire().only(ClockMoved).due_at == START + DAY
+    renamed = {"grade": "call now", "fit_grade": "gold", "interest_level": "hot"}
+    assert not story.scored(**RESCORE, **renamed).told
+    assert story.activity().only(ClockMet).clock is ClockKind.FIRST_TOUCH
+    story.send_back("not_now")
+    again = story.after(90 * DAY).scored(**renamed)
+    assert again.last(ClockStarted).due_at == again.now + timedelta(hours=3)
+
+
+def test_a_grade_of_a_former_agreement_meets_no_condition_and_breaks_none(tmp_path: Path) -> None:
+    story = Story(agreement=with_follow_up(load(own_grades(tmp_path)), **ELAPSED)).scored(**READY)
+    assert story.lead.state is State.MARKETING
+    assert story.asks_for_a_demo(**READY).only(LeadHandedOff).grade == "A1"
 
 
 def test_a_re_score_disqualifies_who_is_with_marketing_and_takes_it_back() -> None:

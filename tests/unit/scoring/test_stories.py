@@ -30,7 +30,7 @@ from shared.events import (
 )
 from shared.languages import ENGLISH
 from shared.work import Facts
-from tests.agreements import with_follow_up, with_points
+from tests.agreements import own_grades, with_follow_up, with_points
 
 AGREEMENT = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
 INTEREST = AGREEMENT.qualification.interest
@@ -386,6 +386,42 @@ def test_points_of_interest_alone_are_not_told_by_another_agreement_but_by_the_n
 def test_a_grade_that_another_agreement_changes_through_interest_is_told() -> None:
     story = Story().submits("demo-request").judged_again(with_points(AGREEMENT, demo=10))
     assert [scored.grade for scored in story.told] == ["D1", "D3"]
+
+
+def test_by_the_usual_names_what_is_remembered_of_a_told_score_stays_as_it_is() -> None:
+    """With another digest everybody would be told again when this version of Leadpact starts."""
+    story = Story().has(**CEO).submits("demo-request")
+    assert story.lead.told is not None
+    assert story.lead.told.digest == "9a2b75424af871c3"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Agreement:
+    return load(own_grades(tmp_path))
+
+
+def test_a_lead_is_graded_by_the_matrix_of_the_agreement(own: Agreement) -> None:
+    story = Story()
+    story.agreement = own
+    story.has(**CEO).submits("demo-request")
+    assert (story.last.fit_grade, story.last.interest_level, story.last.grade) == ("gold", "hot", "call now")
+    assert in_words(story.score).startswith("Grade call now: fit gold with 80 points (")
+
+
+def test_a_half_that_changes_within_one_grade_is_told(own: Agreement) -> None:
+    """Conditions and targets may ask about it."""
+    story = Story()
+    story.agreement = own
+    story.has(**CEO).submits("demo-request").after(2 * DAY).judged_again(own)
+    assert [(scored.interest_level, scored.grade) for scored in story.told[1:]] == [
+        ("hot", "call now"), ("warm", "call now"),
+    ]  # fmt: skip
+
+
+def test_from_usual_names_to_names_of_ones_own_everybody_is_told(own: Agreement) -> None:
+    story = Story().has(**CEO).submits("demo-request").judged_again(own)
+    assert [scored.grade for scored in story.told] == ["A4", "A1", "call now"]
+    assert story.judged_again(AGREEMENT).last.grade == "A1"
 
 
 def test_interest_is_as_of_the_time_at_which_it_is_judged_again() -> None:
