@@ -97,10 +97,10 @@ def test_it_is_right_without_a_warning() -> None:
 
 def test_a_lead_is_graded_by_the_rules_of_its_trade_however_they_are_typed() -> None:
     told = Told().has(**FLEET).submits("calculator-costuri")
-    assert told.scored[-1].grade == "A3"
+    assert told.scored[-1].grade == "încălzește"
     assert told.why() == (
-        "Grade A3: fit A with 90 points (Role: sef parc auto; Flotă de mărimea potrivită;"
-        " În raza atelierelor noastre; Camioane sau utilitare), interest 3 with 20 points (A calculat costurile),"
+        "Grade încălzește: fit ideală with 90 points (Role: sef parc auto; Flotă de mărimea potrivită;"
+        " În raza atelierelor noastre; Camioane sau utilitare), interest rece with 20 points (A calculat costurile),"
         " in the consideration stage."
     )
 
@@ -135,6 +135,22 @@ def test_who_only_looks_is_handed_over_by_the_score() -> None:
         told.visits("/preturi")
     assert told.handoff.only(LeadHandedOff).trigger == "Pregătit după punctaj"
     assert told.scored[-1].journey == "decision"
+
+
+def test_the_matrix_of_the_trade_says_who_is_called_today_and_the_fit_by_when() -> None:
+    told = Told().has(**FLEET).submits("calculator-costuri").submits("ghid-mentenanta")
+    assert (told.scored[-1].fit_grade, told.scored[-1].interest_level) == ("ideală", "cald")
+    handed = told.handoff.only(LeadHandedOff)
+    assert (handed.trigger, handed.grade) == ("Pregătit după punctaj", "sună azi")
+    due = {clock.clock: clock.due_at for clock in told.handoff.heard(ClockStarted)}
+    assert due[ClockKind.FIRST_TOUCH] == MORNING + timedelta(hours=4 + 1)  # an hour of it at noon
+
+
+def test_who_fits_well_and_is_no_more_than_warm_is_called_this_week_and_stays_with_marketing() -> None:
+    told = Told().has(**{**FLEET, "jobtitle": "", "tip_flota": ""}).submits("calculator-costuri")
+    told.submits("ghid-mentenanta")
+    assert told.scored[-1].grade == "sună săptămâna asta"
+    assert told.handoff.heard(LeadHandedOff) == []
 
 
 def test_somebody_at_the_competition_is_no_lead() -> None:
