@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.agreement.conditions import Condition
+from shared.agreement.conditions import Condition, Subject
 from shared.agreement.values import WRITTEN, Name, OrAlone, Part, PropertyName, Slug, in_file, listed, wrong
 
 MANAGER: Final = "manager"
@@ -35,6 +35,10 @@ class Trigger(Part):
     """When it does not all the same."""
     priority: Slug = NORMAL
     """What the follow-up's times go by first; normal when left out."""
+
+    def holds(self, about: Subject) -> bool:
+        """Whether a lead is ready by it."""
+        return self.when.holds(about) and not (self.unless is not None and self.unless.holds(about))
 
 
 def _team(value: Any) -> Any:

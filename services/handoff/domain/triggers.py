@@ -112,7 +112,7 @@ def _raise_priority(draft: Draft, now: datetime) -> None:
     for trigger in draft.agreement.handoff.triggers:
         if trigger.name == lead.trigger:
             return
-        if _holds(trigger, subject(lead, score, fresh)) and not trigger.when.holds(subject(lead, score)):
+        if trigger.holds(subject(lead, score, fresh)) and not trigger.when.holds(subject(lead, score)):
             draft.change(priority=trigger.priority, trigger=trigger.name)
             draft.tell(PriorityRaised, at=now, former_priority=lead.priority, trigger=trigger.name)
             clocks.hurry(draft, now, RAISED)
@@ -126,7 +126,7 @@ def _ask_again(draft: Draft, now: datetime) -> None:
         return
     fresh = [form for form in score.forms if form.at > lead.touched_at]
     for trigger in draft.agreement.handoff.triggers:
-        if _holds(trigger, subject(lead, score, fresh)) and not trigger.when.holds(subject(lead, score)):
+        if trigger.holds(subject(lead, score, fresh)) and not trigger.when.holds(subject(lead, score)):
             asked_at = min(now, max(form.at for form in fresh))
             cadence.asked(draft, now, asked_at=asked_at, trigger=trigger.name)
             return
@@ -184,7 +184,7 @@ def find(
     fresh = [form for form in score.forms if _is_fresh(form, lead, known)]
     cooling = lead.cool_down_until is not None and now < lead.cool_down_until
     for trigger in agreement.handoff.triggers:
-        if not _holds(trigger, subject(lead, score, fresh)):
+        if not trigger.holds(subject(lead, score, fresh)):
             continue
         by_form = not trigger.when.holds(subject(lead, score))
         if by_form or not cooling:
@@ -199,10 +199,6 @@ def _is_fresh(form: Submission, lead: Lead, known: Collection[Submission] | None
         return True
     missed = known is not None and form not in known
     return missed and lead.touched_at is not None and form.at > lead.touched_at
-
-
-def _holds(trigger: Trigger, about: Subject) -> bool:
-    return trigger.when.holds(about) and not (trigger.unless is not None and trigger.unless.holds(about))
 
 
 def _made_ready(lead: Lead, score: Score, fresh: Iterable[Submission], trigger: Trigger) -> datetime:

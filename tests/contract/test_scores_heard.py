@@ -1,4 +1,4 @@
-"""Scoring emptied and read again from the topic, on both engines: what is past hands nobody over."""
+"""What hand-off makes of scores that no act of the lead brought: scoring was rebuilt, or the agreement changed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from shared import events
+from shared.agreement import Agreement
+from shared.agreement.handoff import Trigger
 from shared.bus import NewRecord, Record
 from shared.clock import ManualClock
 from shared.database import migrate
 from shared.events import ContactChanged, LeadMessage, PropertyValue
-from tests.agreements import in_force, with_points
+from tests.agreements import in_force, with_parts, with_points
 from tests.contract.handoff_desk import Desk as HandoffDesk
 from tests.contract.scoring_desk import AGREEMENT, DAY, NOW, about, form, name, person
 from tests.contract.scoring_desk import Desk as ScoringDesk
@@ -43,6 +45,14 @@ class House:
         recorded: list[Record] = [record async for record in self.bus.scan("crm.events")]
         for record in recorded:  # one by one, so that every score on the way is told
             await self.scoring.work.handle([record])
+        await self._tell()
+
+    async def agree(self, agreement: Agreement) -> None:
+        """Another agreement, and every stored lead judged again by it."""
+        for desk in (self.scoring, self.handoff):
+            desk.parts.agreements.swap(in_force(agreement))
+        while await self.scoring.rescoring.step():
+            pass
         await self._tell()
 
     async def _tell(self) -> None:
@@ -87,4 +97,18 @@ async def test_a_rebuilt_scoring_hands_nobody_over_by_a_score_that_is_past(house
     await house.rebuild()
     assert await house.state() == ("disqualified", 0)
     await house.hears(email("ada@x.example", DAY), form(1, at=NOW + DAY))
+    assert await house.state() == ("handed_off", 1)
+
+
+async def test_where_only_the_triggers_changed_who_is_ready_by_them_is_handed_over_once(house: House) -> None:
+    await house.hears(person(1))
+    assert await house.state() == ("marketing", 0)
+    soon = Trigger.model_validate({"name": "Fits us", "when": {"fit": "A"}})
+    handoff = AGREEMENT.handoff.model_copy(update={"triggers": (*AGREEMENT.handoff.triggers, soon)})
+    await house.agree(AGREEMENT)
+    assert await house.state() == ("marketing", 0)
+    await house.agree(with_parts(AGREEMENT, handoff=handoff))
+    assert await house.state() == ("handed_off", 1)
+    await house.agree(AGREEMENT)
+    await house.agree(with_parts(AGREEMENT, handoff=handoff))
     assert await house.state() == ("handed_off", 1)
