@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from services.scoring.domain.lead import submissions as submissions_of
 from services.scoring.domain.score import Score, scorer_of
 from services.scoring.metrics import ScoringMetrics
 from services.scoring.worker import worker
-from shared.agreement import load
 from shared.events import (
     ContactChanged,
     ContactErased,
@@ -28,18 +26,15 @@ from shared.events import (
     FormSubmitted,
     LeadMessage,
     LeadScored,
-    PageVisited,
-    PropertyValue,
     identity,
 )
 from shared.work import Facts
+from tests.unit.scoring import test_order
 
-AGREEMENT = load(Path(__file__).parents[3] / "deploy" / "agreement.yaml")
+AGREEMENT = test_order.AGREEMENT
 WORKER = worker(ScoringMetrics(CollectorRegistry()))
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-NOW = START + timedelta(days=30)
-TENANT, LEADS = "hubspot:1", 5
+TENANT, START, NOW = test_order.TENANT, test_order.START, test_order.NOW
+HOUR, LEADS = timedelta(hours=1), 5
 
 
 def name(contact: int) -> str:
@@ -114,25 +109,17 @@ class Leads:
 # --- any history of several leads ---
 
 contacts = st.integers(0, LEADS - 1)
-moments = st.integers(0, 40).map(lambda hours: START + hours * HOUR)
-texts = st.sampled_from([None, "", "CEO", "Sales Manager", "DE", "RO", "ana@gmail.com", "ana@x.example", "80", "900"])
-pairs = st.builds(
-    lambda name, value, at: PropertyValue(name=name, value=value, at=at),
-    st.sampled_from(["jobtitle", "country", "email", "numberofemployees"]),
-    texts,
-    moments,
+said_of_one = st.one_of(test_order.changes, test_order.visits, test_order.submissions, test_order.activities)
+facts_of_all = st.builds(
+    lambda fact, contact: structs.replace(fact, lead=name(contact), id=identity(fact.id, contact)),
+    said_of_one,
+    contacts,
 )
-urls = st.sampled_from(["https://x.example/pricing", "https://x.example/blog/a", "https://x.example/jobs"])
-forms = st.sampled_from(["Demo: demo-request", "ebook", "Jobs"])
-changes = st.builds(
-    lambda c, at, values: about(ContactChanged, c, at, values=tuple(values)), contacts, moments, st.lists(pairs)
-)
-visits = st.builds(lambda c, at, url: about(PageVisited, c, at, url=url), contacts, moments, urls)
-submissions = st.builds(lambda c, at, form: about(FormSubmitted, c, at, form=form), contacts, moments, forms)
+moments = test_order.moments
 restores = st.builds(lambda c, at: about(ContactChanged, c, at), contacts, moments)
 deletions = st.builds(lambda c, at: forget(c, at=at, privacy=False), contacts, moments)
 erasures = st.builds(lambda c, at: forget(c, at=at), contacts, moments)
-facts = st.lists(st.one_of(changes, visits, submissions), max_size=14)
+facts = st.lists(facts_of_all, max_size=14)
 endings = st.lists(st.one_of(restores, deletions), max_size=4)
 
 
