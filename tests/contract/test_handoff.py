@@ -123,6 +123,8 @@ async def test_a_call_to_a_merged_lead_that_is_heard_of_late_counts_for_the_surv
     assert "AttemptRecorded" in await desk.kinds(1)
     assert await desk.kinds(2) == await desk.kinds(3) == []
     assert await desk.rows("SELECT state FROM handoff.leads WHERE lead = :lead", lead=name(1)) == [("working",)]
+    ((document,),) = await desk.rows("SELECT document FROM handoff.leads WHERE lead = :lead", lead=name(1))
+    assert msgspec.json.decode(document)["score"]["version"] == 1  # its own
     await desk.hears(ContactErased(id=identity("e"), tenant=TENANT, at=NOW, lead=name(3), privacy=True))
     assert (await desk.kinds(1))[-1] == "LeadErased"
 

@@ -217,7 +217,7 @@ async def test_a_merge_decides_on_all_its_leads_together(desk: Shop) -> None:
 
 
 async def test_what_is_said_of_a_lead_that_became_part_of_another_is_decided_on_there(desk: Shop) -> None:
-    await desk.work.handle(records(form(3, "c"), merge(3, 2), merge(2, 1)))
+    await desk.work.handle(records(form(3, "c"), merge(2, 1), merge(3, 2)))
     await desk.work.handle(records(form(1, "a"), form(2, "b")))
     assert await desk.words() == {3: ["c", "a", "b"]}
     assert [row.version for row in await desk.rows("SELECT version FROM OUR.leads WHERE lead = :l", l=name(3))] == [3]
