@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -16,9 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.handoff import store, ticking
 from services.handoff.domain import commands
 from services.handoff.domain.commands import Command
-from services.handoff.worker import decided
+from services.handoff.domain.draft import HandoffDecision
+from services.handoff.domain.lead import Lead
+from services.handoff.worker import decided, due
 from shared.errors import Later
 from shared.events import LeadScored, Outcome, identity
+from shared.work import Facts
 from tests.agreements import PLAIN, in_force, with_follow_up, with_parts
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, URGENT, Desk, call, demo, desk, name, other, uri
 
@@ -35,6 +39,17 @@ async def everything(desk: Desk) -> int:
     while some := await desk.ticking.sweep():
         fired += some
     return fired
+
+
+@contextlib.asynccontextmanager
+async def the_task(desk: Desk) -> AsyncIterator[None]:
+    """It runs meanwhile, and has given its connections back at the end, while there is a loop to close them in."""
+    task = asyncio.create_task(desk.ticking.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def breached(desk: Desk, contact: int, done: asyncio.Event) -> None:
@@ -149,6 +164,25 @@ async def test_leads_that_cannot_be_read_fill_no_sweep(desk: Desk, monkeypatch: 
     assert await desk.ticking._next_due() is None
 
 
+async def test_leads_that_cannot_be_decided_fill_no_sweep(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: the first sweep finds nothing else, the next ones leave them alone."""
+    monkeypatch.setattr(ticking, "LEADS_PER_SWEEP", 3)
+    stuck = [name(contact) for contact in range(3)]
+    await desk.hears(*(demo(contact) for contact in range(3)))
+    desk.clock.advance(timedelta(seconds=1))
+    await desk.hears(demo(9, at=desk.clock.now()))
+    desk.clock.advance(DAY)
+
+    def fails_for_them(lead: Lead, facts: Facts[Lead]) -> tuple[HandoffDecision, list[datetime]]:
+        if lead.lead in stuck:
+            raise ValueError("a rule that this lead breaks")
+        return due(lead, facts)
+
+    monkeypatch.setattr(ticking, "due", fails_for_them)
+    assert [await desk.ticking.sweep(), await desk.ticking.sweep()] == [0, WARNINGS_AND_BREACH]
+    assert await desk.ticking._next_due() is None
+
+
 async def test_a_restart_with_another_agreement_sets_the_open_clocks_by_it(desk: Desk) -> None:
     await desk.hears(demo(1), demo(2))
     changed = with_follow_up(PLAIN, first_touch="2h")
@@ -228,15 +262,13 @@ async def test_the_task_follows_a_swap_and_fires_by_what_is_agreed_now(desk: Des
     await desk.hears(demo(1))
     done = asyncio.Event()
     desk.work.after_commit(done.set)
-    task = asyncio.create_task(desk.ticking.run())
-    async with asyncio.timeout(PATIENCE_S):
+    async with the_task(desk), asyncio.timeout(PATIENCE_S):
         desk.parts.agreements.swap(in_force(with_follow_up(PLAIN, first_touch="2m")))
         while (await dues(desk))[name(1)] != timedelta(minutes=2):
             done.clear()
             await done.wait()
         desk.clock.advance(timedelta(minutes=3))
         await breached(desk, 1, done)
-    task.cancel()
 
 
 async def test_whose_clocks_another_agreement_set_is_found_by_an_index(desk: Desk) -> None:
@@ -299,32 +331,24 @@ async def test_the_task_sleeps_until_the_next_clock_and_fires_it(desk: Desk) -> 
     await desk.hears(demo(1))
     done = asyncio.Event()
     desk.work.after_commit(done.set)
-    task = asyncio.create_task(desk.ticking.run())
-    try:
-        async with asyncio.timeout(SOON_S):
-            while not desk.clock._sleepers:
-                await asyncio.sleep(0)
-            desk.clock.advance(DAY)
-            await breached(desk, 1, done)
-    finally:
-        task.cancel()
+    async with the_task(desk), asyncio.timeout(SOON_S):
+        while not desk.clock._sleepers:
+            await asyncio.sleep(0)
+        desk.clock.advance(DAY)
+        await breached(desk, 1, done)
 
 
 async def test_the_task_is_woken_by_a_clock_that_another_instance_started(desk: Desk, other: Desk) -> None:
     done = asyncio.Event()
     desk.work.after_commit(done.set)
-    task = asyncio.create_task(desk.ticking.run())
-    try:
-        async with asyncio.timeout(SOON_S):
-            while not desk.metrics.sweeps.labels("nothing")._value.get():
-                await asyncio.sleep(0)
-            await other.hears(demo(1))
-            while not desk.clock._sleepers:
-                await asyncio.sleep(0)
-            desk.clock.advance(DAY)
-            await breached(desk, 1, done)
-    finally:
-        task.cancel()
+    async with the_task(desk), asyncio.timeout(SOON_S):
+        while not desk.metrics.sweeps.labels("nothing")._value.get():
+            await asyncio.sleep(0)
+        await other.hears(demo(1))
+        while not desk.clock._sleepers:
+            await asyncio.sleep(0)
+        desk.clock.advance(DAY)
+        await breached(desk, 1, done)
 
 
 async def test_looking_for_due_clocks_is_one_probe_of_the_partial_index(desk: Desk) -> None:
