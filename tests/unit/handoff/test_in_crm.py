@@ -105,6 +105,16 @@ def test_a_stage_that_follows_from_a_deal_tells_nothing_more() -> None:
     assert handed_off().after(HOUR).deal("closedwon").set_in_crm(STAGE, "opportunity").told == []
 
 
+def test_unqualified_disqualifies_an_sql_too() -> None:
+    story = handed_off().after(HOUR).qualify().after(HOUR).set_in_crm(STATUS, "UNQUALIFIED")
+    assert story.only(LeadDisqualified).actor == "crm"
+
+
+def test_a_stage_set_before_the_hand_off_and_heard_after_it_counts_from_the_hand_off() -> None:
+    story = handed_off().after(HOUR).set_in_crm(STAGE, "opportunity", at=START - HOUR)
+    assert story.only(OpportunityOpened).at == START
+
+
 # --- with Marketing ---
 
 
@@ -121,6 +131,16 @@ def test_who_was_out_and_is_worked_on_again_is_let_in_again() -> None:
     assert story.only(LeadReadmitted).actor == "crm"
     assert story.lead.state is State.MARKETING
     assert story.after(DAY).asks_for_a_demo().last(LeadHandedOff).episode == 2
+
+
+def test_what_follows_from_the_score_itself_is_not_said_by_the_crm() -> None:
+    story = handed_off().after(HOUR).set_in_crm(STATUS, "UNQUALIFIED").after(DAY)
+    story.set_in_crm(STATUS, "IN_PROGRESS", form="demo-request")
+    assert (story.last(LeadHandedOff).episode, story.last(LeadHandedOff).actor) == (2, "system")
+
+
+def test_who_is_out_is_no_sql_by_a_stage_alone() -> None:
+    assert handed_off().after(HOUR).disqualify("other").after(HOUR).set_in_crm(STAGE, "salesqualifiedlead").told == []
 
 
 def test_the_crm_does_not_overrule_a_score_that_disqualifies() -> None:
@@ -147,6 +167,12 @@ def test_the_same_word_told_again_is_heard_once_and_said_again_is_heard_again() 
     assert story.after(HOUR).set_in_crm(STATUS, "BAD_TIMING").last(LeadReturned).episode == 2
 
 
+def test_a_stage_of_before_the_deal_was_lost_is_not_followed_again_by_the_next_score() -> None:
+    story = handed_off().after(HOUR).set_in_crm(STAGE, "opportunity")
+    story.after(HOUR).deal("qualifiedtobuy").after(HOUR).deal("closedlost")
+    assert story.after(HOUR).scored().lead.state is State.LOST
+
+
 def test_accepted_in_the_crm_in_time_is_met_however_late_the_score_tells() -> None:
     due_at = START + 2 * HOUR
     in_time = handed_off().at(due_at + timedelta(seconds=2)).set_in_crm(STATUS, "CONNECTED", at=due_at)
@@ -162,6 +188,13 @@ def test_two_words_of_one_score_are_followed_in_the_order_in_which_they_were_sai
     story.set_in_crm(STAGE, "salesqualifiedlead", at=START + HOUR / 2)
     assert story.only(LeadQualified).at == START + HOUR / 2
     assert story.only(LeadReturned).at == START + HOUR
+
+
+def test_the_order_is_that_of_their_times_and_not_of_the_agreement() -> None:
+    story = handed_off().after(2 * HOUR)
+    story.said, story.set_at = {STATUS: "CONNECTED"}, {STATUS: START + HOUR / 2}
+    story.set_in_crm(STAGE, "salesqualifiedlead", at=START + HOUR)
+    assert (story.only(LeadAccepted).at, story.only(LeadQualified).at) == (START + HOUR / 2, START + HOUR)
 
 
 def test_a_person_s_word_outlasts_a_score_that_said_the_same() -> None:
