@@ -2,9 +2,9 @@
 
     python -m bench                 everything, a few minutes
     python -m bench door pipeline   only these: door, pipeline, clocks, firing, memory, calendars, backtest,
-                                   conditions, rescoring
+                                   conditions, scoring, rescoring
 
-All but the last four need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
+All but the last five need the Kafka of deploy/dev (Java 17, Maven). Prints a table in Markdown, as
 docs/performance.md has it.
 """
 
@@ -35,7 +35,7 @@ import psutil
 import sqlalchemy as sa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench import backtest, bare, calendars, conditions, firing, rescoring
+from bench import backtest, bare, calendars, conditions, firing, rescoring, scoring
 from bench.load import HOST, PARTITIONS, SECRET, property_change, request, send
 from services.handoff import store
 from services.ingest.domain.door import normalise
@@ -63,6 +63,7 @@ AIMS = {
     "calendars": "≥ 100,000",
     "backtest": "≤ 250 MB",
     "conditions": "< 1 µs",
+    "scoring": "≤ 200 µs",
     "rescoring": "≥ 0.5",
     "rescoring memory": "≤ 150 MB",
 }
@@ -420,6 +421,18 @@ def bench_conditions() -> Iterator[Row]:
         )
 
 
+def bench_scoring() -> Iterator[Row]:
+    """Simulated leads' events through scoring's own handlers, in memory, against one loop that keeps them."""
+    found = scoring.measure()
+    yield Row(
+        f"scoring of {found.events:,} events, {found.acts:.0%} of them acts of interest",
+        f"{found.ours * 1e6:.0f} µs an event",
+        f"{found.bare * 1e6:.1f} µs",
+        f"{found.ours / found.bare:.0f}",
+        AIMS["scoring"],
+    )
+
+
 # --- the backtest ---
 
 
@@ -461,6 +474,7 @@ ALONE = {
     "calendars": bench_calendars,
     "backtest": bench_backtest,
     "conditions": bench_conditions,
+    "scoring": bench_scoring,
     "rescoring": bench_rescoring,
 }
 

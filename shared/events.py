@@ -317,6 +317,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+FADED: Final = "faded"  # the cause of a score that fell by waiting alone
+
+
 class LeadScored(LeadMessage, frozen=True, kw_only=True):
     """A lead's fit, interest and grade, whenever one of them changes, and why.
 
@@ -343,7 +346,7 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     set_at: dict[str, datetime] = {}
     seen_at: datetime | None = None
     agreement: str  # the version it was judged by
-    cause: str  # the id of the message that changed it; of a re-score the agreement's version
+    cause: str  # the id of the message that changed it; of a re-score the agreement's version; FADED
     former_agreement: str = ""  # by what the lead was last judged before, when that was another version
     counted_since: datetime | None = None  # of the lead's first score; None: not known
 
@@ -351,6 +354,11 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     def is_rescore(self) -> bool:
         """Whether the agreement alone changed, and the lead did nothing."""
         return self.cause == self.agreement
+
+    @property
+    def is_fading(self) -> bool:
+        """Whether time alone changed it: the lead did nothing, and its interest fell."""
+        return self.cause == FADED
 
     def is_newer_than(self, version: int, counted_since: datetime | None) -> bool:
         """Whether it comes after that score of the same lead. One that does not know its count goes by the version."""

@@ -33,9 +33,9 @@ PUBLISH_RECORDS: Final = 500
 
 
 def heard_at(message: Message) -> datetime:
-    """When the CRM told it: what people did may be logged later than it was done."""
+    """When the CRM told it: what people did may be logged later than it was done, a meeting before it is held."""
     if isinstance(message, ActivityLogged) and message.seen_at.tzinfo is not None:
-        return max(message.at, message.seen_at)
+        return message.seen_at
     return message.at
 
 

@@ -20,8 +20,7 @@ from services.handoff import store
 from services.handoff.metrics import HandoffMetrics
 from services.handoff.settings import HandoffSettings
 from services.handoff.store import Pending
-from services.handoff.waiting import wait_for
-from shared.clock import Clock
+from shared.clock import Clock, wait_for
 from shared.database import database_errors_are_later
 from shared.http import NO_ANSWER
 from shared.log import Log

@@ -14,10 +14,9 @@ from services.handoff import store
 from services.handoff.domain.draft import HandoffDecision
 from services.handoff.domain.lead import Lead
 from services.handoff.metrics import HandoffMetrics
-from services.handoff.waiting import wait_for
 from services.handoff.worker import due
 from shared.agreement import Agreements, InForce
-from shared.clock import Clock
+from shared.clock import Clock, wait_for
 from shared.database import database_errors_are_later, listening
 from shared.errors import Refused
 from shared.events import tenant_of

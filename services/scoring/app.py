@@ -14,6 +14,7 @@ from services.scoring.api import LAST, PROBLEMS, History, ScoreAnswer, cursor, p
 from services.scoring.domain.history import KEPT
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.wording import Wording
+from services.scoring.fading import Fading
 from services.scoring.metrics import ScoringMetrics
 from services.scoring.rescoring import Rescoring
 from services.scoring.worker import worker
@@ -37,7 +38,12 @@ def build(parts: Parts) -> Service:
         metrics=parts.metrics,
     )
     rescoring = Rescoring(work, engine=parts.engine, agreements=parts.agreements, metrics=metrics)
-    tasks: dict[str, Callable[[], Awaitable[None]]] = {**work.tasks(), "rescoring": rescoring.run}
+    fading = Fading(work, engine=parts.engine, clock=parts.clock, agreements=parts.agreements)
+    tasks: dict[str, Callable[[], Awaitable[None]]] = {
+        **work.tasks(),
+        "rescoring": rescoring.run,
+        "fading": fading.run,
+    }
     return Service(name="scoring", router=_router(parts), tasks=tasks, to_rescore=lambda: rescoring.left)
 
 

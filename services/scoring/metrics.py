@@ -19,6 +19,11 @@ class Rescored(Decision[Lead]):
     """A stored lead judged again by another agreement, without a fact."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Faded(Decision[Lead]):
+    """A stored lead judged because waiting alone changes what was told of it."""
+
+
 class ScoringMetrics:
     """Each metric's meaning stands in its help text."""
 
@@ -42,6 +47,13 @@ class ScoringMetrics:
             ["outcome"],
             registry=registry,
         )
+        self._faded = Counter(
+            "leadpact_leads_faded",
+            "Leads judged because their interest was to fade below a limit; outcome: told (a level or the journey"
+            " fell) or quiet.",
+            ["outcome"],
+            registry=registry,
+        )
         self.to_rescore = Gauge(
             "leadpact_leads_to_rescore",
             "Stored leads of a tenant that another version than the one in force judged last, counted now and then"
@@ -52,6 +64,7 @@ class ScoringMetrics:
         for outcome in ("told", "quiet"):
             self._judged.labels(outcome)
             self._rescored.labels(outcome)
+            self._faded.labels(outcome)
 
     def agreed(self, agreements: Iterable[Agreement]) -> None:
         """Show every grade of these from now on, also where nobody has it."""
@@ -61,8 +74,13 @@ class ScoringMetrics:
     def committed(self, decisions: Sequence[tuple[str, Decision[Any]]]) -> None:
         """Count what a transaction decided."""
         for _, decision in decisions:
-            judged = self._rescored if isinstance(decision, Rescored) else self._judged
+            judged = self._counter_of(decision)
             judged.labels("told" if decision.messages else "quiet").inc()
             for message in decision.messages:
                 if isinstance(message, LeadScored):
                     self._scored.labels(message.grade).inc()
+
+    def _counter_of(self, decision: Decision[Any]) -> Counter:
+        if isinstance(decision, Rescored):
+            return self._rescored
+        return self._faded if isinstance(decision, Faded) else self._judged

@@ -82,7 +82,7 @@ class Rescoring:
             while True:
                 self._swapped.clear()
                 while await self.step():
-                    await self._let_live_events_pass()
+                    await let_live_events_pass(self._work, self._engine)
                 await self._until_next_look()
 
     async def step(self) -> int:
@@ -189,17 +189,6 @@ class Rescoring:
             log.error("leads_unreadable", leads=len(self._unreadable))
         return leads
 
-    # --- behind the live events ---
-
-    async def _let_live_events_pass(self) -> None:
-        """Wait for the loop over the topics, and until what was told is on the bus."""
-        await self._work.traffic.let_pass(TURNS_BEFORE)
-        while True:
-            async with self._engine.connect() as conn:
-                if not await store.waits_to_be_told(conn, WAITING):
-                    return
-            await asyncio.sleep(HELD_S)
-
     async def _until_next_look(self) -> None:
         left = self._look_at - asyncio.get_running_loop().time()
         try:
@@ -207,3 +196,13 @@ class Rescoring:
                 await self._swapped.wait()
         except TimeoutError:
             pass
+
+
+async def let_live_events_pass(work: Work[Lead], engine: AsyncEngine) -> None:
+    """Wait for the loop over the topics, and until what was told is on the bus."""
+    await work.traffic.let_pass(TURNS_BEFORE)
+    while True:
+        async with engine.connect() as conn:
+            if not await store.waits_to_be_told(conn, WAITING):
+                return
+        await asyncio.sleep(HELD_S)

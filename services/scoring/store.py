@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -19,8 +20,8 @@ _decoder = msgspec.msgpack.Decoder(Lead)
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
 
 _MAKE = sa.text("""
-    INSERT INTO scoring.leads (lead, updated_at)
-    SELECT t.lead, now() FROM unnest(CAST(:leads AS text[])) AS t(lead)
+    INSERT INTO scoring.leads (lead, updated_at, fades_at)
+    SELECT t.lead, now(), NULL FROM unnest(CAST(:leads AS text[])) AS t(lead)
     WHERE NOT EXISTS (SELECT FROM scoring.leads l WHERE l.lead = t.lead) ORDER BY t.lead
     ON CONFLICT DO NOTHING
 """)
@@ -28,19 +29,20 @@ _LOCK = sa.text(
     "SELECT lead, state FROM scoring.leads WHERE lead = ANY(CAST(:leads AS text[])) ORDER BY lead FOR UPDATE"
 )
 _SAVE = sa.text("""
-    UPDATE scoring.leads SET state = t.state, updated_at = :now, agreement = t.agreement
-    FROM unnest(CAST(:leads AS text[]), CAST(:states AS bytea[]), CAST(:agreements AS text[]))
-         AS t(lead, state, agreement)
+    UPDATE scoring.leads SET state = t.state, updated_at = :now, agreement = t.agreement, fades_at = t.fades_at
+    FROM unnest(CAST(:leads AS text[]), CAST(:states AS bytea[]), CAST(:agreements AS text[]),
+                CAST(:fading AS timestamptz[]))
+         AS t(lead, state, agreement, fades_at)
     WHERE leads.lead = t.lead
 """)
 _SAVE_SCORED = sa.text("""
     UPDATE scoring.leads
     SET state = t.state, updated_at = :now, grade = t.grade, fit = t.fit, interest = t.interest,
-        version = t.version, agreement = t.agreement
+        version = t.version, agreement = t.agreement, fades_at = t.fades_at
     FROM unnest(CAST(:leads AS text[]), CAST(:states AS bytea[]), CAST(:grades AS text[]),
                 CAST(:fits AS double precision[]), CAST(:interests AS double precision[]),
-                CAST(:versions AS bigint[]), CAST(:agreements AS text[]))
-         AS t(lead, state, grade, fit, interest, version, agreement)
+                CAST(:versions AS bigint[]), CAST(:agreements AS text[]), CAST(:fading AS timestamptz[]))
+         AS t(lead, state, grade, fit, interest, version, agreement, fades_at)
     WHERE leads.lead = t.lead
 """)
 _FORGET_SCORE = sa.text("""
@@ -69,30 +71,28 @@ async def save(
     quiet = [lead for lead in states if lead not in scores]
     told = [lead for lead in states if lead in scores]
     if quiet:
-        columns = {"leads": quiet, "states": _encoded(states, quiet), "agreements": _judged_by(states, quiet)}
-        await conn.execute(_SAVE, columns | {"now": now})
+        await conn.execute(_SAVE, _columns(states, quiet) | {"now": now})
     if told:
         news = [scores[lead] for lead in told]
-        columns = {
-            "leads": told,
-            "states": _encoded(states, told),
+        columns = _columns(states, told) | {
             "grades": [score.grade for score in news],
             "fits": [score.fit for score in news],
             "interests": [score.interest for score in news],
             "versions": [score.version for score in news],
-            "agreements": _judged_by(states, told),
         }
         await conn.execute(_SAVE_SCORED, columns | {"now": now})
     if gone := [lead for lead, state in states.items() if state.closed]:
         await conn.execute(_FORGET_SCORE, {"leads": gone})
 
 
-def _encoded(states: Mapping[str, Lead], leads: Sequence[str]) -> list[bytes]:
-    return [_encoder.encode(states[lead]) for lead in leads]
-
-
-def _judged_by(states: Mapping[str, Lead], leads: Sequence[str]) -> list[str | None]:
-    return [states[lead].judged_by for lead in leads]
+def _columns(states: Mapping[str, Lead], leads: Sequence[str]) -> dict[str, list[Any]]:
+    """What is written of every lead."""
+    return {
+        "leads": list(leads),
+        "states": [_encoder.encode(states[lead]) for lead in leads],
+        "agreements": [states[lead].judged_by for lead in leads],
+        "fading": [states[lead].fades_at for lead in leads],
+    }
 
 
 async def read(conn: AsyncConnection, lead: str) -> Lead | None:
@@ -260,6 +260,36 @@ async def count_other_agreements(conn: AsyncConnection, tenant: str, version: st
         WHERE tenant = :tenant AND agreement IS NOT NULL AND (agreement < :version OR agreement > :version)
     """
     return int(await conn.scalar(sa.text(sql), {"tenant": tenant, "version": version}) or 0)
+
+
+# --- leads whose interest fades below a limit ---
+
+_FADING = "fades_at IS NOT NULL AND agreement IS NOT NULL"  # what leads_by_fading holds; others have nothing to tell
+
+
+async def next_fading(conn: AsyncConnection) -> datetime | None:
+    """The earliest moment at which waiting alone changes what was told of a lead (leads_by_fading)."""
+    found: datetime | None = await conn.scalar(sa.text(f"SELECT min(fades_at) FROM scoring.leads WHERE {_FADING}"))
+    return found
+
+
+async def claim_fading(conn: AsyncConnection, now: datetime, limit: int) -> dict[str, Lead | None]:
+    """Leads whose moment has come, the earliest first, locked; None: its document cannot be read. Never waits.
+
+    Others' are left to them (leads_by_fading).
+    """
+    sql = f"""
+        SELECT lead, state FROM scoring.leads WHERE {_FADING} AND fades_at <= :now
+        ORDER BY fades_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+    rows = await conn.execute(sa.text(sql), {"now": now, "limit": limit})
+    return {row.lead: _readable(row.state) for row in rows}
+
+
+async def put_off(conn: AsyncConnection, leads: Sequence[str], until: datetime) -> None:
+    """Look at these again then (leads_pkey)."""
+    sql = "UPDATE scoring.leads SET fades_at = :until WHERE lead = ANY(CAST(:leads AS text[]))"
+    await conn.execute(sa.text(sql), {"leads": list(leads), "until": until})
 
 
 async def waits_to_be_told(conn: AsyncConnection, many: int) -> bool:

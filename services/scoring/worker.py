@@ -16,7 +16,7 @@ from services.scoring.domain.acts import engagement
 from services.scoring.domain.history import Entry, Happened
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import scorer_of
-from services.scoring.metrics import Rescored, ScoringMetrics
+from services.scoring.metrics import Faded, Rescored, ScoringMetrics
 from shared import events
 from shared.events import (
     ActivityLogged,
@@ -113,6 +113,12 @@ def rejudged(lead: Lead, facts: Facts[Lead]) -> Rescored:
     """A stored lead by the agreement in force, which may be another than the one that judged it last."""
     state, scored = scorer_of(facts.agreement).rejudge(lead, facts.key, facts.now)
     return Rescored(state=state, messages=(scored,) if scored else ())
+
+
+def faded(lead: Lead, facts: Facts[Lead]) -> Faded:
+    """A lead whose level or stage falls by waiting alone, at its time or after it."""
+    state, scored = scorer_of(facts.agreement).fade(lead, facts.key, facts.now)
+    return Faded(state=state, messages=(scored,) if scored else ())
 
 
 def _keys(message: Message) -> Sequence[str]:

@@ -27,7 +27,9 @@ from services.kpi import store as kpi_store
 from services.kpi import worker as kpi
 from services.kpi.domain.report import report
 from services.kpi.domain.tallies import CLOCKS_CORRECTED, CLOCKS_ENDED, CLOCKS_OPEN, CLOCKS_OVERDUE
+from services.scoring import store as scoring_store
 from services.scoring import worker as scoring
+from services.scoring.fading import Fading
 from services.scoring.metrics import ScoringMetrics
 from shared import events
 from shared.agreement import Agreement, Agreements
@@ -133,7 +135,9 @@ class Floor:
         self._number = 0
 
     def open(self, agreement: Agreement = AGREEMENT) -> None:
-        self.services["scoring"] = Service(self, scoring.worker(ScoringMetrics(CollectorRegistry())), agreement)
+        service = Service(self, scoring.worker(ScoringMetrics(CollectorRegistry())), agreement)
+        self.services["scoring"] = service
+        self.fading = Fading(service.work, engine=self.engine, clock=self.clock, agreements=service.agreements)
         self.services["kpi"] = Service(self, kpi.worker(), agreement)
         self._open_handoff(agreement)
 
@@ -166,7 +170,20 @@ class Floor:
     # --- time ---
 
     async def at(self, moment: datetime) -> None:
-        """Time goes on until then; what hand-off's clocks had to say on the way is said."""
+        """Time goes on until then; what hand-off's clocks and fading interest had to say on the way is said."""
+        while (fades_at := await self._next_fading()) is not None and fades_at <= moment:
+            await self._ticks(max(fades_at, self.clock.now()))
+            await self.fading.sweep()
+            await self.quiet()
+        await self._ticks(moment)
+
+    async def _next_fading(self) -> datetime | None:
+        if "scoring" not in self.services:
+            return None
+        async with self.engine.connect() as conn:
+            return await scoring_store.next_fading(conn)
+
+    async def _ticks(self, moment: datetime) -> None:
         self.clock.advance(moment - self.clock.now())
         if "handoff" in self.services:
             while await self.ticking.sweep():

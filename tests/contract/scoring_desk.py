@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.domain.lead import Lead
+from services.scoring.fading import Fading
 from services.scoring.metrics import ScoringMetrics
 from services.scoring.rescoring import Rescoring
 from services.scoring.worker import worker
@@ -88,9 +89,13 @@ class Desk:
         self.worker = worker(self.metrics)
         self.work = self.work_of(self.worker)
         self.rescoring = self.rescoring_of(self.work)
+        self.fading = self.fading_of(self.work)
 
     def rescoring_of(self, work: Work[Lead]) -> Rescoring:
         return Rescoring(work, engine=self.engine, agreements=self.parts.agreements, metrics=self.metrics)
+
+    def fading_of(self, work: Work[Lead]) -> Fading:
+        return Fading(work, engine=self.engine, clock=self.clock, agreements=self.parts.agreements)
 
     def crashing(self) -> Work[Lead]:
         """Work that saves everything, and dies before the commit."""

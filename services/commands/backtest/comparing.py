@@ -14,7 +14,7 @@ import msgspec
 from services.commands.backtest.findings import BREACHED, MET, Findings, HandOff, common
 from services.commands.backtest.staffing import Late
 from services.scoring.domain.lead import Lead
-from services.scoring.domain.score import scorer_of
+from services.scoring.domain.score import Score, scorer_of
 from shared.agreement import Agreement
 from shared.events import Reason, tenant_of
 
@@ -80,23 +80,27 @@ class Side:
 
     agreements: Mapping[str, Agreement]  # by tenant
     scored: Mapping[str, Lead]
-    grades: Mapping[str, str]
     handoffs: list[HandOff]
     findings: Findings
 
+    def score(self, lead: str, at: datetime) -> Score:
+        """What the lead was worth then, by all that is known of it."""
+        return scorer_of(self.agreements[tenant_of(lead)]).score(self.scored[lead], at)
+
 
 def differences(old: Side, new: Side, scored_at: Mapping[str, datetime]) -> Iterator[LeadDifference]:
-    """The leads that differ, in the order of their keys; their grades as last told. Of who is gone nothing is said.
+    """The leads that differ, in the order of their keys. Of who is gone nothing is said.
 
-    `scored_at`: the leads that are compared, and when scoring last heard of each. There both
-    scores are made anew, so that the same moment is compared.
+    `scored_at`: the leads that are compared, and when scoring last heard of each. Their grades are those of
+    that moment: at the end of the record the interest of most has faded by either agreement.
     """
     before, after = (Counter(one.lead for one in side.handoffs) for side in (old, new))
     for lead in sorted({*scored_at, *before, *after}):
         known = [side.scored.get(lead) for side in (old, new)]
         if any(state is None or state.gone for state in known):
             continue
-        grades = (old.grades.get(lead, ""), new.grades.get(lead, "")) if lead in scored_at else ("", "")
+        at = scored_at.get(lead)
+        grades = ("", "") if at is None else (old.score(lead, at).grade, new.score(lead, at).grade)
         if grades[0] == grades[1] and before[lead] == after[lead]:
             continue
         yield LeadDifference(
@@ -105,14 +109,13 @@ def differences(old: Side, new: Side, scored_at: Mapping[str, datetime]) -> Iter
             new_grade=grades[1],
             old_handoffs=before[lead],
             new_handoffs=after[lead],
-            rules=_why(lead, old, new, scored_at[lead]) if grades[0] != grades[1] else {},
+            rules=_why(lead, old, new, at) if at is not None and grades[0] != grades[1] else {},
         )
 
 
 def _why(lead: str, old: Side, new: Side, at: datetime) -> dict[str, float]:
     """Of the half of the grade that changed: the rules that give other points, or else its limits; or the matrix."""
-    tenant = tenant_of(lead)
-    was, now = (scorer_of(side.agreements[tenant]).score(side.scored[lead], at) for side in (old, new))
+    was, now = old.score(lead, at), new.score(lead, at)
     fit = _rules(was.fit.reasons, now.fit.reasons) or {FIT_LIMITS: 0.0}
     interest = _rules(was.interest.reasons, now.interest.reasons) or {INTEREST_LIMITS: 0.0}
     halves = {

@@ -29,7 +29,6 @@ from shared.events import (
     ClockStarted,
     HandoffMessage,
     LeadHandedOff,
-    LeadScored,
     Message,
     identity,
 )
@@ -104,7 +103,6 @@ class Watch:
     """Listens to one house, and notes."""
 
     def __init__(self, *, since: datetime | None, timezone: str) -> None:
-        self.grades: dict[str, str] = {}
         self.handoffs: list[HandOff] = []  # since `since`
         self._since = since
         self._zone = ZoneInfo(timezone)
@@ -114,9 +112,7 @@ class Watch:
         self._touched: set[tuple[str, int, str]] = set()
 
     def hear(self, message: Message, now: datetime) -> None:
-        if isinstance(message, LeadScored):
-            self.grades[message.lead] = message.grade
-        elif isinstance(message, LeadHandedOff):
+        if isinstance(message, LeadHandedOff):
             self._begin(message)
         elif isinstance(message, HandoffMessage) and message.lead in self._current:
             self._go_on(message)

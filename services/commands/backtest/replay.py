@@ -2,7 +2,8 @@
 
 Their own handlers decide, out of the tables that the one loop reads; nothing of a rule stands here.
 Time is the record's: a message is heard when the CRM told it, never before what was heard of the
-same lead earlier, and whatever fell due until then is told first, as hand-off's clocks do.
+same lead earlier, and whatever fell due until then is told first, as hand-off's clocks and scoring's
+fading do.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Service(Generic[S]):
         return self._judged(
             lambda: (
                 key,
-                judge(self.states[key], Facts(now=now, agreement=self._agreements.for_tenant(tenant_of(key)))),
+                judge(self.states[key], Facts(now=now, agreement=self._agreements.for_tenant(tenant_of(key)), key=key)),
             )
         )
 
@@ -122,17 +123,32 @@ class House:
 
     def hears(self, message: LeadMessage, now: datetime) -> None:
         """Let time pass for the leads that it is about, and everything follow from it."""
-        for lead in self._handoff.about(message):
+        for lead in dict.fromkeys((*self._handoff.about(message), *self._scoring.about(message))):
             self.waits(lead, now)
         self._tell(message, now)
         self._publish(self._handoff.hear(message, now), now)
-        scored = self._scoring.hear(message, now)
-        for told in scored.messages if scored else ():
+        self._score(self._scoring.hear(message, now), now)
+
+    def waits(self, lead: str, now: datetime) -> None:
+        """What fell due for the lead until then is told: clocks, and interest that faded, each at its moment."""
+        while (moment := self._fades_at(lead)) is not None and moment <= now:
+            self._rings(lead, moment)
+            faded = self._scoring.decide(lead, moment, scoring.faded)
+            if faded is None:
+                break
+            self._score(faded, moment)
+        self._rings(lead, now)
+
+    def _fades_at(self, lead: str) -> datetime | None:
+        state = self._scoring.states.get(lead)
+        return None if state is None else state.fades_at
+
+    def _score(self, decision: Decision[ScoringLead] | None, now: datetime) -> None:
+        for told in decision.messages if decision else ():
             self._tell(told, now)
             self._publish(self._handoff.hear(told, now), now)
 
-    def waits(self, lead: str, now: datetime) -> None:
-        """What fell due for the lead until then is told."""
+    def _rings(self, lead: str, now: datetime) -> None:
         state = self._handoff.states.get(lead)
         if state is not None and any(clock.next_at is not None and clock.next_at <= now for clock in state.clocks):
             self._publish(self._handoff.decide(lead, now, lambda lead, facts: handoff.due(lead, facts)[0]), now)
@@ -175,5 +191,5 @@ def live_through(houses: Iterable[House], told: Iterable[tuple[datetime, LeadMes
         for house in all_of_them:
             house.hears(message, now)
     for house in all_of_them:
-        for lead in sorted(house.handed):
+        for lead in sorted({*house.scored, *house.handed}):
             house.waits(lead, end)

@@ -35,11 +35,12 @@ from services.commands.backtest.findings import Findings, HandOff, Watch
 from services.commands.backtest.parts import Heard, Spool
 from services.commands.backtest.replay import House, in_order, live_through
 from services.commands.backtest.staffing import Late, Pace, predict
+from services.scoring.domain.acts import engagement
 from shared.agreement import Agreement, Agreements
 from shared.agreement.following import read_all
 from shared.bus import Bus
 from shared.errors import Broken, Refused
-from shared.events import ContactChanged, ContactErased, LeadMessage, Topic, tenant_of
+from shared.events import ActivityLogged, ContactChanged, ContactErased, LeadMessage, Topic, tenant_of
 
 SCORED_BY: Final = ("ContactChanged", "FormSubmitted", "PageVisited", "ContactsMerged")
 READING, DECIDING = "reading", "deciding"
@@ -293,15 +294,21 @@ class _Player:
         return Side(
             agreements={tenant: agreements.for_tenant(tenant) for tenant in tenants},
             scored=house.scored,
-            grades=watch.grades,
             handoffs=watch.handoffs,
             findings=findings,
         )
 
     def _scored_at(self, told: Iterable[tuple[datetime, LeadMessage]]) -> dict[str, datetime]:
         """When scoring last heard of each lead, of those that it heard of since."""
-        found = {message.lead: now for now, message in told if type(message).__name__ in SCORED_BY}
+        found = {message.lead: now for now, message in told if _is_scored(message)}
         return {lead: at for lead, at in found.items() if self._task.since is None or at >= self._task.since}
+
+
+def _is_scored(message: LeadMessage) -> bool:
+    """Of activities those of the lead itself."""
+    if isinstance(message, ActivityLogged):
+        return engagement(message) is not None
+    return type(message).__name__ in SCORED_BY
 
 
 def _beginnings(told: Iterable[LeadMessage]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.commands.evaluating.history import History, LeftOut, PastLead, Stage, settled
+from services.commands.recorded import heard_at
 from services.scoring.domain import lead as leads
 from services.scoring.domain.acts import engagement
 from services.scoring.domain.lead import Lead
@@ -199,7 +200,7 @@ def as_of(facts: Iterable[LeadMessage], until: datetime | None, followed: frozen
     """
     lead = Lead()
     for fact in facts:
-        if until is not None and not isinstance(fact, ContactChanged) and _heard_at(fact) > until:
+        if until is not None and not isinstance(fact, ContactChanged) and heard_at(fact) > until:
             continue
         match fact:
             case ContactChanged():
@@ -213,7 +214,3 @@ def as_of(facts: Iterable[LeadMessage], until: datetime | None, followed: frozen
                 if found := engagement(fact):
                     lead = leads.with_engagement(lead, found)
     return lead
-
-
-def _heard_at(fact: LeadMessage) -> datetime:
-    return fact.seen_at if isinstance(fact, ActivityLogged) else fact.at

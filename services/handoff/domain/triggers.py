@@ -8,7 +8,8 @@ makes an earlier trigger of the list hold raises the priority, and one that make
 stops the wait for a reply.
 
 A re-score, of which the changed agreement is the only cause, hands over who never was, and moves
-nothing else: the lead did nothing, so what Sales has or had of it stays until it does.
+nothing else: the lead did nothing, so what Sales has or had of it stays until it does. A score that fell
+by waiting alone hands over nobody and takes nobody back: it is kept, for what comes next.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     if draft.lead.state in WITH_MARKETING:
         _judge_fitness(draft, former, message, now)
         fired = find(draft.lead, agreement, now, known=former.forms if former else None)
-        if fired and not (message.is_rescore and draft.lead.episode):
+        if fired and not message.is_fading and not (message.is_rescore and draft.lead.episode):
             hand_over(draft, _handing(fired, message, now), now)
-    elif draft.lead.state in WITH_SALES and not message.is_rescore:
+    elif draft.lead.state in WITH_SALES and not (message.is_rescore or message.is_fading):
         _follow_owner(draft, former, now)
         _raise_priority(draft, now)
         _ask_again(draft, now)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from math import inf
+from math import floor, inf
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,8 @@ from shared.events import Reason
 
 KNOWN_ACTS: Final = 4096  # how many different pages, forms and changes one agreement remembers the signals of
 AWARENESS: Final = JOURNEY[-1]
+DAY_S: Final = 86_400
+LONGEST_S: Final = 100 * 365 * DAY_S  # what falls later than in a hundred years does not fall for us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,9 @@ class Judge:
             for signal in family.signals
         )
         journey = {str(stage): needed for stage, needed in interest.journey.items()}
-        self._stages = tuple((stage, journey[stage]) for stage in JOURNEY if stage in journey)
+        self._needed: dict[str, dict[str, float]] = {stage: journey[stage] for stage in JOURNEY if stage in journey}
         self._signals_of = lru_cache(maxsize=KNOWN_ACTS)(self._match)
+        self._rest = self._standing(dict.fromkeys(self._caps, 0.0))
 
     def judge(self, acts: Iterable[Did], now: float) -> InterestScore:
         """What the acts are worth at `now`. Never rises by waiting."""
@@ -79,7 +82,7 @@ class Judge:
             sums[one] = sums.get(one, 0.0) + one.worth(act.at, now)
             causes[one] = act.id
         sums = {one: round(points, 1) for one, points in sums.items()}  # so that the reasons add up
-        families = self._capped(sums)
+        families = self._capped((one.family, points) for one, points in sums.items())
         level, journey = self._standing(families)
         return InterestScore(
             points=_total(families),
@@ -88,6 +91,41 @@ class Judge:
             families=families,
             reasons=self._reasons(sums, causes, families),
         )
+
+    def falls_at(self, acts: Iterable[Did], now: float) -> float:
+        """The first whole second after `now` at which the level or the stage is not what it is; inf: never.
+
+        Both only fall, so that second is found by halving; points are compared as they are told, to 0.1.
+        """
+        fading = _Fading(self._counted(acts), now)
+        counted = fading.told(now)
+        stands = self._standing(self._capped(counted))
+        if stands == self._rest:
+            return inf
+        level, stage = stands
+        least, needed = self._interest.levels[level], self._needed.get(stage, {})
+        slack = 0.05 * (2 * len(counted) + 1) + 1e-6  # what rounding of signals, families and their sum can make of it
+
+        def holds(after: int) -> bool:
+            """Whether it still is, so many seconds after. Rounding is slow, and counts only near a limit."""
+            families = self._summed(fading.at(begin + after))
+            more: float = min(
+                [sum(families.values()) - least, *(families[name] - points for name, points in needed.items())]
+            )
+            if abs(more) > slack:
+                return more > 0
+            families = self._capped(fading.told(begin + after))
+            return _total(families) >= least and all(families[name] >= points for name, points in needed.items())
+
+        begin, last, after = floor(now), 0, DAY_S
+        while holds(after):
+            last, after = after, after * 2
+            if after > LONGEST_S:
+                return inf
+        while after - last > 1:
+            middle = (last + after) // 2
+            last, after = (middle, after) if holds(middle) else (last, middle)
+        return float(begin + after)
 
     def _counted(self, acts: Iterable[Did]) -> Iterator[tuple[_Signal, Did]]:
         """Every act with each signal that it counts for; of what counts once the newest, which fades last."""
@@ -117,14 +155,19 @@ class Judge:
         """Level and stage of the journey."""
         return self._interest.level_at(_total(families)), self._journey(families)
 
-    def _capped(self, sums: dict[_Signal, float]) -> dict[str, float]:
+    def _summed(self, sums: Iterable[tuple[str, float]]) -> dict[str, float]:
+        """Points by family, of the points of each signal."""
         families = dict.fromkeys(self._caps, 0.0)
-        for one, points in sums.items():
-            families[one.family] += points
-        return {name: round(min(points, self._caps[name]), 1) for name, points in families.items()}
+        for family, points in sums:
+            families[family] += points
+        return {name: min(points, self._caps[name]) for name, points in families.items()}
+
+    def _capped(self, sums: Iterable[tuple[str, float]]) -> dict[str, float]:
+        """The same as it is told."""
+        return {name: round(points, 1) for name, points in self._summed(sums).items()}
 
     def _journey(self, families: dict[str, float]) -> str:
-        for stage, needed in self._stages:
+        for stage, needed in self._needed.items():
             if all(families[family] >= points for family, points in needed.items()):
                 return stage
         return AWARENESS
@@ -141,6 +184,38 @@ class Judge:
             if (over := round(whole - families[family], 1)) > 0:
                 reasons.append(Reason(rule=f"No more than {cap:g} for {family}", points=-over))
         return tuple(reasons)
+
+
+class _Fading:
+    """What counts for each signal, made ready to be asked for many later moments.
+
+    What fades alike is one lump; what will fall out of its window, or is still to come, stands for itself.
+    """
+
+    def __init__(self, counted: Iterable[tuple[_Signal, Did]], since: float) -> None:
+        self._since = since
+        lumps: dict[_Signal, float] = {}
+        self._single: dict[_Signal, list[float]] = {}
+        for one, act in counted:
+            if act.at > since or one.within_s < inf:
+                self._single.setdefault(one, []).append(act.at)
+            else:
+                lumps[one] = lumps.get(one, 0.0) + one.worth(act.at, since)
+        self._mixed = {one: lumps.pop(one, 0.0) for one in self._single}
+        self._lumps = [(one.family, one.half_life_s, points) for one, points in lumps.items()]
+
+    def at(self, moment: float) -> list[tuple[str, float]]:
+        """The points of each signal then, with its family."""
+        passed = moment - self._since
+        found = [(family, points * 0.5 ** (passed / half)) for family, half, points in self._lumps]
+        for one, points in self._mixed.items():
+            left = points * 0.5 ** (passed / one.half_life_s)
+            found.append((one.family, left + sum(one.worth(at, moment) for at in self._single[one])))
+        return found
+
+    def told(self, moment: float) -> list[tuple[str, float]]:
+        """The same as it is told."""
+        return [(family, round(points, 1)) for family, points in self.at(moment)]
 
 
 def _total(families: dict[str, float]) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -68,13 +68,15 @@ class Told:
     """What was last published of the lead: `digest` stands for all of it but the fading interest.
 
     `agreement` is the version by which it was last judged, also when that told nothing. `since` is when
-    its first score was told: versions count from there.
+    its first score was told: versions count from there. `fades_at` is when waiting alone next changes what
+    was told, inf: never; 0: not known yet, so that it is due to be found out.
     """
 
     version: int
     digest: str
     agreement: str
     since: datetime | None = None
+    fades_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,13 @@ class Lead:
     def closed(self) -> bool:
         """Nothing can change it any more."""
         return self.erased or bool(self.merged_into)
+
+    @property
+    def fades_at(self) -> datetime | None:
+        """When waiting alone changes what was told of it; None: never, or there is nothing to tell."""
+        if self.gone or self.told is None or self.told.fades_at == inf:
+            return None
+        return datetime.fromtimestamp(self.told.fades_at, UTC)
 
     @property
     def judged_by(self) -> str | None:

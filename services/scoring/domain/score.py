@@ -15,7 +15,7 @@ from services.scoring.domain.lead import Lead, Told, submissions
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import by_version
-from shared.events import LeadMessage, LeadScored, State, Submission, identity, tenant_of
+from shared.events import FADED, LeadMessage, LeadScored, State, Submission, identity, tenant_of
 
 TOLD_FORMS: Final = 20
 
@@ -30,7 +30,7 @@ class Score:
 
 
 class Cause(NamedTuple):
-    """What made us judge a lead: a message about it, or the agreement of that version."""
+    """What made us judge a lead: a message about it, the agreement of that version, or FADED."""
 
     tenant: str
     lead: str
@@ -69,7 +69,7 @@ class Scorer:
         That is: a change of grades, fit points, journey, disqualification, forms or profile since it
         was last told, or of whether a trigger holds, interest that this message moved by 0.1 or more, its
         return after a deletion, or a deletion that is heard of after its return.
-        Fading alone tells nothing until a grade changes with it.
+        Fading alone tells nothing until a grade or the journey changes with it, which `fade` tells.
         """
         if after is before or after.gone:
             return after, None
@@ -77,10 +77,11 @@ class Scorer:
         digest = self._digest(after, score, profile)
         known = after.told is not None and after.told.digest == digest and not before.gone
         known = known and before.deleted_at == after.deleted_at
+        fades_at = self._fades_at(before, after, now)
         if known and not self._moved(before, after, score, now):
-            return self._judged(after), None
+            return self._judged(after, fades_at), None
         cause = Cause(message.tenant, message.lead, message.id)
-        told = self._next(after.told, digest, now)
+        told = self._next(after.told, digest, now, fades_at)
         return replace(after, told=told), self._message(after, score, profile, cause=cause, now=now, told=told)
 
     def rejudge(self, lead: Lead, key: str, now: datetime) -> tuple[Lead, LeadScored | None]:
@@ -89,26 +90,45 @@ class Scorer:
         Told as above, but not for points of interest alone: nobody acts on them unless a grade changes,
         and they fade all the time. The next fact that moves them tells them.
         """
+        return self._again(lead, key, self.version, now)
+
+    def fade(self, lead: Lead, key: str, now: datetime) -> tuple[Lead, LeadScored | None]:
+        """A stored lead, judged again because its time to fade has come; always another object.
+
+        Where another agreement judged it last, that is what may change it.
+        """
+        return self._again(lead, key, FADED if lead.judged_by == self.version else self.version, now)
+
+    def _again(self, lead: Lead, key: str, cause: str, now: datetime) -> tuple[Lead, LeadScored | None]:
         if lead.gone:
             return replace(lead), None
         score, profile = self.score(lead, now), self.profile(lead)
-        digest = self._digest(lead, score, profile)
+        digest, fades_at = self._digest(lead, score, profile), self._falls_at(lead, now)
         if lead.told is not None and lead.told.digest == digest:
-            return replace(lead, told=replace(lead.told, agreement=self.version)), None
-        cause = Cause(tenant_of(key), key, self.version)
-        told = self._next(lead.told, digest, now)
-        return replace(lead, told=told), self._message(lead, score, profile, cause=cause, now=now, told=told)
+            return replace(lead, told=replace(lead.told, agreement=self.version, fades_at=fades_at)), None
+        told = self._next(lead.told, digest, now, fades_at)
+        why = Cause(tenant_of(key), key, cause)
+        return replace(lead, told=told), self._message(lead, score, profile, cause=why, now=now, told=told)
 
-    def _judged(self, lead: Lead) -> Lead:
-        if lead.told is None or lead.told.agreement == self.version:
+    def _judged(self, lead: Lead, fades_at: float) -> Lead:
+        told = lead.told
+        if told is None or (told.agreement, told.fades_at) == (self.version, fades_at):
             return lead
-        return replace(lead, told=replace(lead.told, agreement=self.version))
+        return replace(lead, told=replace(told, agreement=self.version, fades_at=fades_at))
 
-    def _next(self, told: Told | None, digest: str, now: datetime) -> Told:
+    def _next(self, told: Told | None, digest: str, now: datetime, fades_at: float) -> Told:
         """The next of the lead's numbers."""
-        if told is None:
-            return Told(version=1, digest=digest, agreement=self.version, since=now)
-        return replace(told, version=told.version + 1, digest=digest, agreement=self.version)
+        version, since = (1, now) if told is None else (told.version + 1, told.since)
+        return Told(version=version, digest=digest, agreement=self.version, since=since, fades_at=fades_at)
+
+    def _fades_at(self, before: Lead, after: Lead, now: datetime) -> float:
+        """When waiting alone next changes what is told; as it was known, where nothing can have changed that."""
+        told = after.told
+        same = told is not None and told.agreement == self.version and not before.gone and _did_nothing(before, after)
+        return told.fades_at if same and told and told.fades_at > now.timestamp() else self._falls_at(after, now)
+
+    def _falls_at(self, lead: Lead, now: datetime) -> float:
+        return self._interest.falls_at(acts_of(lead, self.followed), now.timestamp())
 
     def profile(self, lead: Lead) -> dict[str, str]:
         """What is known of that which hand-off needs. PERSONAL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from shared.agreement import load
 from shared.calendars import ALWAYS
 from shared.errors import Refused
 from shared.events import (
+    FADED,
     AttemptRecorded,
     ClockBreached,
     ClockCancelled,
@@ -679,3 +681,27 @@ def test_a_re_score_disqualifies_who_is_with_marketing_and_takes_it_back() -> No
     story = Story().scored().scored(**RESCORE, disqualified="a student")
     assert story.lead.state is State.DISQUALIFIED
     assert story.scored(**RESCORE).lead.state is State.MARKETING
+
+
+# --- interest fell by waiting alone ---
+
+FADE: dict[str, Any] = {"cause": FADED, "grade": "B4", "interest_level": "4", "journey": "awareness"}
+
+
+def test_a_lead_that_falls_while_sales_has_it_keeps_its_hand_off_and_its_clocks() -> None:
+    story = handed_off()
+    clocks = story.lead.clocks
+    assert not story.after(HOUR / 60).scored(**FADE).told
+    assert (story.lead.state, story.lead.clocks) == (State.HANDED_OFF, clocks)
+    assert story.lead.score is not None
+    assert (story.lead.score.grade, story.lead.score.journey) == ("B4", "awareness")
+
+
+@pytest.mark.parametrize("begin", [lambda: Story().scored(), lambda: returned().after(400 * DAY)])
+def test_falling_hands_over_nobody_whatever_trigger_holds_by_it_and_the_next_fact_may(
+    begin: Callable[[], Story],
+) -> None:
+    story = begin()
+    before = len(story.heard(LeadHandedOff))
+    assert not story.scored(**FADE | READY).told
+    assert len(story.scored(**READY).heard(LeadHandedOff)) == before + 1
