@@ -75,6 +75,9 @@ tests_of_text = st.one_of(
     st.fixed_dictionaries({"exists": st.sampled_from([True, False])}),
     st.fixed_dictionaries({"domain_in": st.just(["rival.example"])}),
     st.fixed_dictionaries({"free_mailbox": st.booleans()}),
+    st.fixed_dictionaries({"throwaway_mailbox": st.booleans()}),
+    st.fixed_dictionaries({"country_in": st.sampled_from(["NO", ["România", "DE"], ["Côte d’Ivoire"]])}),
+    st.fixed_dictionaries({"seniority": st.sampled_from(["owner", ["c_level", "vp"]])}),
 )
 tests_of_number = st.one_of(
     st.fixed_dictionaries({"between": st.sampled_from([[50, 1000], [0.5, 0.5], [-3, 12]])}),

@@ -23,10 +23,10 @@ from shared.agreement.properties import (
     PROPERTY_SCHEMA,
     VALUES_SCHEMA,
     any_of,
-    plain,
     property_condition,
     texts,
 )
+from shared.agreement.spelling import plain
 from shared.agreement.tree import (
     FORMS,
     About,
@@ -91,6 +91,10 @@ class Condition:
     def holds(self, subject: Subject) -> bool:
         """Whether it is known to be true."""
         return self._test(subject) is True
+
+    def asked(self, subject: Subject) -> Held:
+        """Whether it holds; None where that is not known."""
+        return self._test(subject)
 
     def why(self, subject: Subject) -> Why:
         """Whether it held, and why; its text is a sentence. Slower than `holds`: for people who ask."""

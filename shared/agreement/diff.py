@@ -25,6 +25,8 @@ from shared.agreement.meaning import (
     meaning,
     order_of,
     settled,
+    texts,
+    value_meant,
 )
 from shared.agreement.model import Agreement
 from shared.agreement.pairing import Pairs, paired
@@ -336,10 +338,11 @@ def _in_clause(old: Any, new: Any, meant: Any, asked: frozenset[str]) -> str:
 
 
 def _listed(source: Any) -> dict[str, str]:
-    """The values of a clause, without case → as they are written."""
+    """The values of a clause, what each means → as it is written."""
+    test = ""
     while isinstance(source, Mapping):
-        (source,) = source.values()
-    return {str(one).casefold(): str(one) for one in (source if isinstance(source, list | tuple) else [source])}
+        ((test, source),) = source.items()
+    return {value_meant(test, one): one for one in texts(source)}
 
 
 def _frame(text: str, values: Sequence[str]) -> str:

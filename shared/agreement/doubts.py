@@ -12,6 +12,7 @@ from itertools import chain, product
 from typing import Final
 
 from shared.agreement.conditions import Condition
+from shared.agreement.countries import country
 from shared.agreement.follow_up import ALWAYS_OPEN
 from shared.agreement.handoff import Trigger
 from shared.agreement.hours import KEY
@@ -28,6 +29,7 @@ Doubt = tuple[Path, str]
 
 Wanted = tuple[Node, May]
 
+COUNTRY: Final = "country"
 MOST_BEFORE: Final = 10  # triggers that are looked at together
 
 
@@ -36,6 +38,7 @@ def doubts(agreement: Agreement) -> Iterator[Doubt]:
     yield from out_of_reach(agreement.qualification)
     yield from _worse(agreement.qualification)
     yield from _conditions(agreement)
+    yield from _countries(agreement)
     yield from _triggers(agreement)
     yield from _routes(agreement)
     yield from _unused(agreement)
@@ -118,6 +121,17 @@ def _always(node: Node, world: World, given: Way) -> list[Doubt]:
         return []
     known = possible([(node, NOT_TRUE)], world, given)
     return [(node.at, f"holds of everybody{' of whom it is known' if known else ''}: {in_words(node)}")]
+
+
+# --- countries by two of their names ---
+
+
+def _countries(agreement: Agreement) -> Iterator[Doubt]:
+    """Who lists one country twice means it by any name, and there are more."""
+    for at, leaf in _asked_of_contacts(agreement):
+        found = [code for code in map(country, leaf.wanted) if code]
+        if leaf.op == "in" and (twice := [value for value in leaf.wanted if found.count(country(value)) > 1]):
+            yield at, f"names one country as {and_(twice[:2])}; {leaf.name}: {{country_in: …}} knows it by any name"
 
 
 # --- triggers and routes that come too late ---
@@ -252,11 +266,16 @@ def unknown_in_crm(agreement: Agreement, crm: InCrm) -> Iterator[Doubt]:
 
 def _properties(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Every use of a contact's property, but for those that each lead is asked for anyway."""
+    yield from ((at, leaf.name) for at, leaf in _asked_of_contacts(agreement))
+    for name, told in agreement.handoff.information.items():
+        yield from ((("handoff", "information", str(name), n), one) for n, one in enumerate(told))
+
+
+def _asked_of_contacts(agreement: Agreement) -> Iterator[tuple[Path, Leaf]]:
+    """Every test of a contact's property, and where it stands."""
     for path, condition in agreement.conditions():
         signal = _signal_at(agreement, path)
         if signal is None or signal.on == "property_changed":  # others ask about a page
             for leaf in leaves(condition.node):
                 if leaf.about == PROPERTY:
-                    yield (*path, *within(path, leaf.at)), leaf.name
-    for name, told in agreement.handoff.information.items():
-        yield from ((("handoff", "information", str(name), n), one) for n, one in enumerate(told))
+                    yield (*path, *within(path, leaf.at)), leaf

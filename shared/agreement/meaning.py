@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from pydantic import BaseModel, RootModel
 
 from shared.agreement.conditions import Condition
+from shared.agreement.countries import country
 from shared.agreement.handoff import Notify
 from shared.calendars import SECONDS, Span
 
@@ -51,8 +52,8 @@ ORDERS: Final[Mapping[Pattern, Callable[[Any], Hashable]]] = {
 }
 LOWEST_STAGE: Final = "awareness"  # where every lead is that no other stage holds
 NUMBERS: Final = ("at_least", "at_most", "between")
-LISTS: Final = ("in", "words", "starts", "contains", "domain_in")
-TRUTHS: Final = ("exists", "free_mailbox")
+LISTS: Final = ("in", "words", "starts", "contains", "domain_in", "country_in", "seniority")
+TRUTHS: Final = ("exists", "free_mailbox", "throwaway_mailbox")
 FORM: Final = "form"
 FORM_SUBMITTED: Final = "form_submitted"
 WITHOUT_CASE: Final = (FORM, FORM_SUBMITTED)  # the words of ours that are compared as properties are
@@ -196,8 +197,13 @@ def _wanted(test: str, wanted: Any, *, exact: bool) -> Hashable:
     if test in TRUTHS:
         return str(wanted).lower()
     if test in LISTS or test == "equals":
-        return frozenset(one if exact else one.casefold() for one in texts(wanted))
+        return frozenset(one if exact else value_meant(test, one) for one in texts(wanted))
     return repr(wanted)
+
+
+def value_meant(test: str, value: str) -> str:
+    """Equal for values that the test takes for one: in any case, and of countries by any name."""
+    return (country(value) if test == "country_in" else "") or value.casefold()
 
 
 def texts(value: Any) -> list[str]:

@@ -8,22 +8,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from shared.agreement.tree import PROPERTY, Compiled, Held, Made, Path, Subject, ValueTest, leaf
+from shared.agreement import amounts, countries, mailboxes, titles
+from shared.agreement.mailboxes import domain_of
+from shared.agreement.spelling import plain
+from shared.agreement.tree import PROPERTY, Compiled, Held, Made, Path, Subject, ValueTest, leaf, no_signs
 
 PROPERTY_NAME: Final = re.compile(r"^[a-z][a-z0-9_]*\Z")
 EXISTS: Final = "exists"
-# Where anyone gets a mailbox: such an address says nothing of a company.
-_FREE = """
-aol.com fastmail.com free.fr gmail.com gmx.at gmx.ch gmx.de gmx.net googlemail.com hotmail.co.uk hotmail.com
-hotmail.de hotmail.fr icloud.com laposte.net libero.it live.com mail.com mail.ru me.com msn.com orange.fr
-outlook.com outlook.de proton.me protonmail.com qq.com seznam.cz t-online.de tutanota.com web.de yahoo.co.uk
-yahoo.com yahoo.de yahoo.fr yandex.ru ymail.com zoho.com 163.com wp.pl o2.pl
-"""
-FREE_MAILBOXES: Final = frozenset(_FREE.split())
 
 
 def property_condition(name: str, value: Any, at: Path, made: Made) -> list[Compiled]:
@@ -54,7 +48,8 @@ def _test(name: str, op: str, wanted: Any, at: Path, made: Made) -> Compiled:
         return on(actual) if actual else None
 
     values = tuple(map(str, wanted if isinstance(wanted, list | tuple) else [wanted]))
-    return leaf(at=at, about=PROPERTY, name=name, op=op, wanted=values, text=f"{name} {text}", test=test, on=on)
+    said = {"name": name, "op": op, "wanted": values, "text": f"{name} {text}"}
+    return leaf(at=at, about=PROPERTY, test=test, on=on, signs=SIGNS.get(op, no_signs), **said)
 
 
 def _exists(name: str, wanted: Any, at: Path, made: Made) -> Compiled:
@@ -133,17 +128,17 @@ def _between(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
     low, high = (_a_number(one, (*at, n), made) for n, one in enumerate(wanted))
     if low > high:
         made.wrong(at, "must have the lower number first")
-    return _number_test(lambda number: low <= number <= high), f"is between {wanted[0]} and {wanted[1]}"
+    return amounts.between(low, high), f"is between {wanted[0]} and {wanted[1]}"
 
 
 def _at_least(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
     low = _a_number(wanted, at, made)
-    return _number_test(lambda number: number >= low), f"is at least {wanted}"
+    return amounts.between(low, math.inf), f"is at least {wanted}"
 
 
 def _at_most(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
     high = _a_number(wanted, at, made)
-    return _number_test(lambda number: number <= high), f"is at most {wanted}"
+    return amounts.between(-math.inf, high), f"is at most {wanted}"
 
 
 _DOMAIN: Final = re.compile(r"([\w-]+\.)+[\w-]+")
@@ -164,9 +159,52 @@ def _domain_in(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
 
 
 def _free_mailbox(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
-    expected = _truth(wanted, at, made)
-    text = "is a free mailbox" if expected else "is not a free mailbox"
-    return lambda actual: (domain_of(actual) in FREE_MAILBOXES) is expected, text
+    return _mailbox(_truth(wanted, at, made), mailboxes.is_free, "a free mailbox")
+
+
+def _throwaway_mailbox(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    return _mailbox(_truth(wanted, at, made), mailboxes.is_throwaway, "a throw-away mailbox")
+
+
+def _mailbox(expected: bool, is_one: Callable[[str], bool], what: str) -> tuple[ValueTest, str]:
+    """Of what is no address it is not known."""
+
+    def test(actual: str) -> Held:
+        domain = domain_of(actual)
+        return is_one(domain) is expected if "." in domain else None
+
+    return test, f"is {what}" if expected else f"is not {what}"
+
+
+def _country_in(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    """Of a text that is no country's name it is not known."""
+    values = texts(wanted, at, made)
+    for n, value in enumerate(values):
+        if value and not countries.country(value):
+            near = countries.suggestion(value)
+            hint = f"did you mean {near}?" if near else "write its name or its code of two letters"
+            made.wrong((*at, n) if isinstance(wanted, list | tuple) else at, f"{value} is no country; {hint}")
+    codes = frozenset(map(countries.country, values))
+
+    def test(actual: str) -> Held:
+        code = countries.country(actual)
+        return code in codes if code else None
+
+    return test, f"is {any_of(values)} by any name"
+
+
+def _seniority(wanted: Any, at: Path, made: Made) -> tuple[ValueTest, str]:
+    """Of a title without a word that tells of seniority it is not known."""
+    values = texts(wanted, at, made)
+    for strange in [value for value in values if value not in titles.SENIORITY]:
+        made.wrong(at, f"{strange} is none of {', '.join(titles.SENIORITY)}")
+    levels = frozenset(values)
+
+    def test(actual: str) -> Held:
+        found = titles.seniority(actual)
+        return not levels.isdisjoint(found) if found else None
+
+    return test, f"has the seniority {any_of(values)}"
 
 
 TESTS: Final[dict[str, Callable[[Any, Path, Made], tuple[ValueTest, str]]]] = {
@@ -180,7 +218,12 @@ TESTS: Final[dict[str, Callable[[Any, Path, Made], tuple[ValueTest, str]]]] = {
     "at_most": _at_most,
     "domain_in": _domain_in,
     "free_mailbox": _free_mailbox,
+    "throwaway_mailbox": _throwaway_mailbox,
+    "country_in": _country_in,
+    "seniority": _seniority,
 }
+# What in a value made a test come out as it did, where the value alone does not show it.
+SIGNS: Final[dict[str, Callable[[str], str]]] = {"country_in": countries.signs, "seniority": titles.signs}
 
 
 # --- as JSON Schema ---
@@ -192,17 +235,27 @@ VALUES_SCHEMA: Final[dict[str, Any]] = {
 _NUMBER: Final[dict[str, Any]] = {"type": "number"}
 _RANGE: Final[dict[str, Any]] = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
 _TRUTH: Final[dict[str, Any]] = {"type": "boolean"}
+
+
+def _some_of(values: Iterable[str]) -> dict[str, Any]:
+    one = {"enum": list(values)}
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
 TEST_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "equals": (VALUE_SCHEMA, "The whole value, whatever case and diacritics."),
     "in": (VALUES_SCHEMA, "The whole value is one of these."),
     "words": (VALUES_SCHEMA, "One of these words, or rows of words, is in it: cto, head of sales."),
     "starts": (VALUES_SCHEMA, "It starts with one of these."),
     "contains": (VALUES_SCHEMA, "One of these is anywhere in it, also within a word."),
-    "between": (_RANGE, "A number from the first to the second, both included."),
-    "at_least": (_NUMBER, "This number or more."),
-    "at_most": (_NUMBER, "This number or less."),
+    "between": (_RANGE, "A number, or a range such as 51-200, from the first to the second, both included."),
+    "at_least": (_NUMBER, "This number or more, also of a range such as 10,000+."),
+    "at_most": (_NUMBER, "This number or less, also of a range."),
     "domain_in": (VALUES_SCHEMA, "The address is at one of these domains, or below it."),
-    "free_mailbox": (_TRUTH, "The address is where anyone gets a mailbox."),
+    "free_mailbox": (_TRUTH, "The address is where anyone gets a mailbox, also one to be thrown away."),
+    "throwaway_mailbox": (_TRUTH, "The address is where mailboxes are made to be thrown away."),
+    "country_in": (VALUES_SCHEMA, "It is one of these countries, by any of their names in any language, or code."),
+    "seniority": (_some_of(titles.SENIORITY), "The title says one of these, in any of nine languages."),
     EXISTS: (_TRUTH, "Whether the property is known at all."),
 }
 PROPERTY_SCHEMA: Final[dict[str, Any]] = {
@@ -224,17 +277,6 @@ PROPERTY_SCHEMA: Final[dict[str, Any]] = {
 
 def _no(_: str) -> bool:
     return False
-
-
-def _number_test(test: Callable[[float], bool]) -> ValueTest:
-    def on_text(actual: str) -> Held:
-        try:
-            number = float(actual)
-        except ValueError:
-            return None
-        return test(number) if math.isfinite(number) else None
-
-    return on_text
 
 
 def _a_number(wanted: Any, at: Path, made: Made) -> float:
@@ -261,22 +303,6 @@ def texts(value: Any, at: Path, made: Made) -> list[str]:
         made.wrong(at, "must be a value or a list of values")
         return [""]
     return [str(one) for one in values]
-
-
-# Letters that Unicode takes for letters of their own, as people without them on their keyboard type them.
-_LETTERS: Final = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"})
-
-
-def plain(text: str) -> str:
-    """Without case, diacritics, and space around it."""
-    if text.isascii():
-        return text.strip().lower()
-    apart = unicodedata.normalize("NFKD", text.strip().casefold()).translate(_LETTERS)
-    return "".join(c for c in apart if not unicodedata.combining(c))
-
-
-def domain_of(address: str) -> str:
-    return address.rpartition("@")[2].strip().casefold()
 
 
 def any_of(values: Iterable[str]) -> str:

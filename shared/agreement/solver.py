@@ -14,13 +14,17 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, combinations, product
 from typing import Any, Final
 
+from shared.agreement.amounts import Range, fits
 from shared.agreement.conditions import STATES_OF_SALES
+from shared.agreement.countries import country
 from shared.agreement.grades import Cell
-from shared.agreement.properties import BETWEEN_WORDS, EXISTS, FREE_MAILBOXES, domain_of, plain
+from shared.agreement.mailboxes import domain_of, free_domains, throwaway_domains
+from shared.agreement.properties import BETWEEN_WORDS, EXISTS
 from shared.agreement.qualification import JOURNEY
+from shared.agreement.spelling import plain
 from shared.agreement.tree import FORMS, PROPERTY, All, Any_, Held, Leaf, Node, Not, Reference, Subject
 
 May = frozenset[Held]
@@ -35,6 +39,8 @@ MOST_WAYS: Final = 5_000  # with more a condition is taken for possible: people 
 OF_SETS: Final = ("equals", "in")
 GRADED: Final = ("grade", "fit_grade", "interest_level")
 OF_NUMBERS: Final = ("between", "at_least", "at_most")
+# Of a text that is there they may still not be known.
+OF_THREE: Final = ("free_mailbox", "throwaway_mailbox", "country_in", "seniority", *OF_NUMBERS)
 SOMETHING_ELSE: Final = "something else \u241f"  # a value that nobody names
 
 
@@ -178,16 +184,35 @@ def _present(literals: list[Literal]) -> bool:
 
 
 def _numbers(literals: list[Literal]) -> bool:
-    """Tried at the ends of all ranges and right beside them: nowhere else can a test come to something else."""
-    ends = [float(value) for one in literals for value in one.leaf.wanted]
-    points = {point for end in ends for point in (end, math.nextafter(end, math.inf), math.nextafter(end, -math.inf))}
-    return any(all(one.leaf.on(repr(point)) in one.may for one in literals) for point in points)
+    """Tried at the ends of all ranges and right beside them: nowhere else can a test come to something else.
+
+    A value may be a range itself, of which one test is known and another is not.
+    """
+    bounds = [(*_bounds(one.leaf), one.may) for one in literals]
+    ends = {end for low, high, _ in bounds for end in (low, high) if math.isfinite(end)}
+    points = sorted({point for end in ends for point in (math.nextafter(end, -math.inf), end, _next(end))})
+    values = chain(zip(points, points, strict=True), combinations(points, 2) if _unsure(literals) else ())
+    return any(all(fits(value, low, high) in may for low, high, may in bounds) for value in values)
+
+
+def _bounds(leaf: Leaf) -> Range:
+    first, last = float(leaf.wanted[0]), float(leaf.wanted[-1])
+    return (-math.inf if leaf.op == "at_most" else first), (math.inf if leaf.op == "at_least" else last)
+
+
+def _next(number: float) -> float:
+    return math.nextafter(number, math.inf)
+
+
+def _unsure(literals: list[Literal]) -> bool:
+    """Whether any may be not known; else no range does what none of its numbers does."""
+    return any(None in one.may for one in literals)
 
 
 def _texts(literals: list[Literal]) -> bool:
     """No two tests of text contradict each other, as far as that is plain."""
-    holds = [one.leaf for one in literals if one.may & {True, False} == TRUE]
-    fails = [one.leaf for one in literals if one.may & {True, False} == FALSE]
+    holds = [one.leaf for one in literals if one.may - ({None} if one.leaf.op not in OF_THREE else set()) == TRUE]
+    fails = [one.leaf for one in literals if True not in one.may]
     if any(_implies(one, other) for one in holds for other in fails):
         return False
     return not any(_excludes(one, other) for n, one in enumerate(holds) for other in holds[:n])
@@ -196,16 +221,20 @@ def _texts(literals: list[Literal]) -> bool:
 def _implies(one: Leaf, other: Leaf) -> bool:
     """Whether every text of which the one holds is one of which the other holds."""
     match one.op, other.op:
-        case ("free_mailbox", "free_mailbox"):
-            return _takes_free_mailboxes(one) is _takes_free_mailboxes(other)
-        case ("domain_in", "free_mailbox"):
-            return not _takes_free_mailboxes(other) and not _takes_free_mailboxes(one)
+        case ("free_mailbox" | "throwaway_mailbox", "free_mailbox" | "throwaway_mailbox"):
+            return not any(one.on(address) and not other.on(address) for address in _KINDS_OF_ADDRESS)
+        case ("domain_in", "free_mailbox" | "throwaway_mailbox"):
+            return all(map(other.on, _addresses_at(one)))
         case ("domain_in", "domain_in"):
             return all(any(_within(a, b) for b in other.wanted) for a in one.wanted)
         case ("starts", "starts"):
             return all(any(plain(a).startswith(plain(b)) for b in other.wanted) for a in one.wanted)
         case ("starts" | "contains", "contains"):
             return all(any(plain(b) in plain(a) for b in other.wanted) for a in one.wanted)
+        case ("country_in", "country_in"):
+            return {*map(country, one.wanted)} <= {*map(country, other.wanted)}
+        case ("seniority", "seniority"):
+            return {*one.wanted} <= {*other.wanted}
         case ("words", "words"):
             return all(other.on(re.sub(BETWEEN_WORDS, " ", a)) for a in one.wanted)
         case _:
@@ -220,19 +249,28 @@ def _excludes(one: Leaf, other: Leaf) -> bool:
             return not any(a.startswith(b) or b.startswith(a) for a, b in pairs)
         case ("domain_in", "domain_in"):
             return not any(_within(a, b) or _within(b, a) for a in one.wanted for b in other.wanted)
-        case ("free_mailbox", "free_mailbox"):
-            return _takes_free_mailboxes(one) is not _takes_free_mailboxes(other)
-        case ("domain_in", "free_mailbox"):
-            return _takes_free_mailboxes(other) and not _takes_free_mailboxes(one)
-        case ("free_mailbox", "domain_in"):
+        case ("free_mailbox" | "throwaway_mailbox", "free_mailbox" | "throwaway_mailbox"):
+            return not any(one.on(address) and other.on(address) for address in _KINDS_OF_ADDRESS)
+        case ("domain_in", "free_mailbox" | "throwaway_mailbox"):
+            return not any(map(other.on, _addresses_at(one)))
+        case ("free_mailbox" | "throwaway_mailbox", "domain_in"):
             return _excludes(other, one)
+        case ("country_in", "country_in"):
+            return {*map(country, one.wanted)}.isdisjoint(map(country, other.wanted))
         case _:
             return False
 
 
-def _takes_free_mailboxes(leaf: Leaf) -> bool:
-    """Whether a test of an address holds of a free mailbox."""
-    return any(leaf.on(f"x@{mailbox}") for mailbox in FREE_MAILBOXES)
+_KINDS_OF_ADDRESS: Final = ("x@gmail.com", "x@mailinator.com", "x@company.example")
+
+
+def _addresses_at(leaf: Leaf) -> Iterator[str]:
+    """One of each kind that there is at the domains that the leaf names, and below them."""
+    domains = [domain_of(domain) for domain in leaf.wanted]
+    for domain in domains:
+        yield from (f"x@{domain}", f"x@below.{domain}")
+    known = free_domains() | throwaway_domains()
+    yield from (f"x@{one}" for one in known if any(f".{one}".endswith(f".{domain}") for domain in domains))
 
 
 def _within(domain: str, other: str) -> bool:

@@ -35,9 +35,16 @@ class Subject:
     state: str = ""
 
 
+def no_signs(_: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Leaf:
-    """One test of one thing. `name` is the property's, `op` the test as it is written, `wanted` its values."""
+    """One test of one thing. `name` is the property's, `op` the test as it is written, `wanted` its values.
+
+    `signs` says what in a value the test went by, where the value alone does not show it.
+    """
 
     at: Path
     about: About
@@ -47,6 +54,7 @@ class Leaf:
     text: str
     test: Test
     on: ValueTest = lambda _: None
+    signs: Callable[[str], str] = no_signs
 
     def seen(self, subject: Subject) -> str:
         """The value that the test saw; "" when there is none."""
@@ -185,13 +193,24 @@ class Seen:
     held: Held
     value: str
 
+    @property
+    def asks(self) -> str:
+        """The property that it is about; "" for a word of ours."""
+        return self.of.name if isinstance(self.of, Leaf) and self.of.about == PROPERTY else ""
+
+    @property
+    def shown(self) -> str:
+        """What it saw, with what of that it went by. PERSONAL."""
+        signs = self.of.signs(self.value) if isinstance(self.of, Leaf) and self.value else ""
+        return f"{self.value}; {signs}" if signs else self.value
+
     def told(self, language: Language) -> str:
         what, value = in_words(self.of, language), self.value
         if self.held is None:
             if value:
                 return language.say("whether {what} cannot be told from {value}", what=what, value=value)
             return language.say("whether {what} cannot be told", what=what)
-        shown = f" ({value})" if value and not (self.held and value in what) else ""
+        shown = f" ({self.shown})" if value and not (self.held and self.shown in what) else ""
         return (what if self.held else language.say("it is not so that {what}", what=what)) + shown
 
 

@@ -30,6 +30,7 @@ OF_PERSONAS: Final = {
     "hs_analytics_source": tuple(name for name, _ in SOURCES),
 }
 THEIR_OWN: Final = ("email", "firstname", "lastname", "company", "phone", "hubspot_owner_id")  # of each person
+TITLES: Final = ("Owner", "CEO", "Vice President", "Director", "Head", "Manager", "Specialist", "Assistant", "Trainee")
 ANOTHER: Final = "another"  # a value that no rule wants
 
 
@@ -114,5 +115,7 @@ def _values(tests: Iterable[Leaf]) -> Iterator[str]:
             case "between" | "at_least" | "at_most":
                 low, high = float(leaf.wanted[0]), float(leaf.wanted[-1])
                 yield from (f"{number:.0f}" for number in (low / 2, low, (low + high) / 2, high * 2))
-            case "equals" | "in" | "words" | "starts" | "contains":
+            case "equals" | "in" | "words" | "starts" | "contains" | "country_in":
                 yield from leaf.wanted
+            case "seniority":
+                yield from (title for title in TITLES if leaf.on(title))

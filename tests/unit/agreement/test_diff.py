@@ -107,9 +107,9 @@ def test_days_are_not_said_to_be_more_or_less_than_hours() -> None:
 
 def test_a_list_in_a_condition_is_told_by_what_came_and_went() -> None:
     routes = [route.model_dump() for route in SHIPPED.handoff.route]
-    routes[1]["when"] = {"country": {"in": ["Germany", "Austria", "DE", "AT", "Norway"]}}
+    routes[1]["when"] = {"country": {"country_in": ["DE", "Austria", "Norway"]}}
     assert told(SHIPPED, with_handoff(route=routes)) == [
-        "Route 2 (to team dach): country is …: + Norway, − Switzerland, − CH"
+        "Route 2 (to team dach): country is … by any name: + Norway, − Switzerland"
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_signal_without_a_name_is_called_by_what_it_says() -> None:
 
 def test_the_order_counts_among_rules_that_disqualify_and_not_among_those_that_give_points() -> None:
     bad = {"name": "Test address", "when": {"email": {"domain_in": ["test.example"]}}, "disqualify": "bad_data"}
-    rules = [*(rule.model_dump() for rule in SHIPPED.qualification.fit.rules), bad]
+    rules = [*(rule.model_dump() for rule in SHIPPED.qualification.fit.rules[:5]), bad]
     assert told(with_fit(rules=rules), with_fit(rules=[rules[2], *rules[:2], *rules[3:]])) == []
     assert told(with_fit(rules=rules), with_fit(rules=[*rules[:4], rules[5], rules[4]])) == [
         "Rule “Test address” now comes before rule “Competitor”"
@@ -312,6 +312,7 @@ def test_an_agreement_is_no_change_of_itself() -> None:
     ("one", "other"),
     [
         ({"country": "DE"}, {"country": {"equals": "de"}}),
+        ({"country": {"country_in": ["DE", "Rumänien"]}}, {"country": {"country_in": ["Romania", "germany"]}}),
         ({"country": "DE"}, {"property": {"country": {"in": ["DE"]}}}),
         ({"any": [{"country": "DE"}, {"any": [{"city": "Bonn"}]}]}, {"any": [{"city": "Bonn"}, {"country": "DE"}]}),
         ({"all": [{"country": "DE"}, {"grade": "A1"}]}, {"grade": ["A1"], "country": "DE"}),

@@ -35,3 +35,16 @@ def test_of_several_personas_only_the_best_counts_towards_what_is_on_offer() -> 
     }
     found = told(qualification={**SHIPPED.qualification.model_dump(mode="json"), "fit": fit})
     assert found["qualification.fit.grades.A"] == "nobody gets A: the points on offer go from 0 to 40"
+
+
+def test_who_lists_a_country_twice_is_told_of_the_test_that_knows_all_its_names() -> None:
+    def with_route(when: Any) -> dict[str, str]:
+        handoff = SHIPPED.handoff.model_dump(mode="json")
+        handoff["route"][1]["when"] = when
+        return told(handoff=handoff)
+
+    assert with_route({"country": {"in": ["Germany", "AT"]}}) == {}
+    assert with_route({"country": {"in": ["Germany", "AT", "DE"]}}) == {
+        "handoff.route.1.when.country.in": "names one country as Germany and DE;"
+        " country: {country_in: …} knows it by any name"
+    }

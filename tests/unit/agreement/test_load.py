@@ -72,7 +72,7 @@ def test_hand_off_is_told_what_its_conditions_and_its_information_need() -> None
 
 
 def test_norway_stays_norway(write: Write) -> None:
-    agreement = load(write(changed("country: {in: [Germany, Austria, Switzerland, DE, AT, CH]}", "country: NO")))
+    agreement = load(write(changed("country: {country_in: [Germany, Austria, Switzerland]}", "country: NO")))
     assert agreement.handoff.route[1].when is not None
     assert agreement.handoff.route[1].when.source == {"country": "NO"}
 

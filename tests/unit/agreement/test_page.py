@@ -1,4 +1,4 @@
-"""The page on goals and follow-up: what it shows to copy is right, and what it works out is so."""
+"""The page on fit, goals and follow-up: what it shows to copy is right, and what it works out is so."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_editor_underlines_nothing_in_an_example(example: str, tmp_path: Path
 
 
 def test_there_are_examples_to_copy() -> None:
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 11
 
 
 def test_the_lead_before_the_holidays_is_due_when_the_page_says() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shared.agreement.conditions import Condition, Subject
 from shared.agreement.grades import USUAL_FIT, USUAL_LEVELS, joined
 from shared.agreement.qualification import JOURNEY
-from shared.agreement.solver import FALSE, NOT_TRUE, TRUE, World, possible
+from shared.agreement.solver import FALSE, NOT_FALSE, NOT_TRUE, TRUE, World, possible
 from tests.any_agreement import FORMS, PROPERTIES, about_forms, about_grades, about_properties, conditions
 
 VALUES = (
@@ -27,6 +27,13 @@ VALUES = (
     "a, b",
     "x@gmail.com",
     "x@a.rival.example",
+    "x@mailinator.com",
+    "Norwegen",
+    "Rumänien",
+    "Founder & CEO",
+    "1-10",
+    "2 - 400",
+    "3+",
 )
 
 CELLS = joined(USUAL_FIT, USUAL_LEVELS)
@@ -39,6 +46,21 @@ subjects = st.builds(
     journey=st.sampled_from(JOURNEY),
     forms=st.frozensets(st.sampled_from([*FORMS, "Page: demo-request", "other"])),
 )
+
+
+def test_a_range_may_leave_not_known_what_each_of_its_numbers_tells() -> None:
+    sure = [(Condition.parse({"size": {"at_least": 10}}).node, TRUE)]
+    unsure = [(Condition.parse({"size": test}).node, NOT_TRUE) for test in ({"at_least": 100}, {"at_most": 150})]
+    assert possible([*sure, *unsure]), "51-200"
+
+
+@pytest.mark.parametrize("test", [{"country_in": "DE"}, {"seniority": "vp"}, {"free_mailbox": True}])
+def test_of_a_value_that_says_nothing_nothing_follows(test: Any) -> None:
+    known, asked = (Condition.parse({"x": said}).node for said in ({"exists": True}, test))
+    assert possible([(known, TRUE), (asked, NOT_FALSE), (asked, NOT_TRUE)])
+    assert not possible([(known, TRUE), (asked, TRUE), (asked, NOT_TRUE)])
+
+
 anything = conditions(about_properties | about_forms | about_grades)
 
 
@@ -90,6 +112,15 @@ def can_fail(source: Any) -> bool:
         {"email": {"domain_in": ["rival.example"], "equals": "x@other.example"}},
         {"all": [{"email": {"domain_in": ["eu.rival.example"]}}, {"not": {"email": {"domain_in": ["rival.example"]}}}]},
         {"all": [{"email": {"free_mailbox": True}}, {"email": {"free_mailbox": False}}]},
+        {"email": {"throwaway_mailbox": True, "free_mailbox": False}},
+        {"email": {"throwaway_mailbox": True, "domain_in": ["rival.example", "gmail.com"]}},
+        {"email": {"free_mailbox": False, "domain_in": ["gmail.com"], "equals": "x@gmail.com"}},
+        {"email": {"throwaway_mailbox": False, "domain_in": ["eu.mailinator.com"]}},
+        {"all": [{"country": {"country_in": ["DE", "AT"]}}, {"country": {"country_in": "Schweiz"}}]},
+        {"all": [{"country": {"country_in": "DE"}}, {"not": {"country": {"country_in": ["Germany", "FR"]}}}]},
+        {"country": {"country_in": "DE", "equals": "Schweiz"}},
+        {"all": [{"title": {"seniority": "vp"}}, {"not": {"title": {"seniority": ["vp", "head"]}}}]},
+        {"title": {"seniority": "vp", "equals": "Assistant to the VP"}},
         {"grade": "A1", "fit": "B"},
         {"grade": ["A1", "B1"], "interest": [2, 3]},
         {"all": [{"grade": "A1"}, {"not": {"fit": "A"}}]},
@@ -120,6 +151,10 @@ def test_what_contradicts_itself_can_never_hold(source: Any) -> None:
         {"not": {"size": {"at_least": 10}}},
         {"email": {"domain_in": ["gmail.com"], "free_mailbox": True}},
         {"all": [{"email": {"domain_in": ["x.example"]}}, {"email": {"domain_in": ["eu.x.example"]}}]},
+        {"email": {"domain_in": ["mailinator.com", "x.example"], "throwaway_mailbox": False}},
+        {"email": {"free_mailbox": False, "domain_in": ["gmail.com"]}},
+        {"all": [{"title": {"seniority": "vp"}}, {"title": {"seniority": "owner"}}]},
+        {"country": {"country_in": "DE", "in": ["Allemagne", "France"]}},
         {"grade": ["A1", "B2"], "fit": "B"},
         {"all": [{"form_submitted": ["a"]}, {"form_submitted": ["b"]}]},
         {"all": [{"form_submitted": "any"}, {"not": {"form_submitted": ["a"]}}]},
