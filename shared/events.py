@@ -310,6 +310,19 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""  # the id of the message that carried it, "" for a rule on properties
 
 
+class ToFindOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of fit of which it is not known whether it holds, and what knowing `properties` may change.
+
+    `points` is what it would give or take (of a persona: above the best one that holds), `disqualify`
+    the reason for which the lead would be none.
+    """
+
+    rule: str
+    points: float
+    properties: tuple[str, ...]
+    disqualify: str = ""
+
+
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """A form and when it was submitted."""
 
@@ -328,7 +341,8 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     submissions, oldest first, so that hand-off judges a bottom-of-funnel conversion together with the fit.
     `profile` holds the properties that routing and the information for Sales need. `set_at` is when
     those of it were set that say where the lead stands (`follow_up.in_the_crm`), `seen_at` when the
-    newest fact happened that it knows of. PERSONAL: profile.
+    newest fact happened that it knows of. `to_find_out` is what of fit is not known, the most points
+    first. PERSONAL: profile.
     """
 
     version: int
@@ -349,6 +363,7 @@ class LeadScored(LeadMessage, frozen=True, kw_only=True):
     cause: str  # the id of the message that changed it; of a re-score the agreement's version; FADED
     former_agreement: str = ""  # by what the lead was last judged before, when that was another version
     counted_since: datetime | None = None  # of the lead's first score; None: not known
+    to_find_out: tuple[ToFindOut, ...] = ()
 
     @property
     def is_rescore(self) -> bool:

@@ -16,6 +16,7 @@ from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import scorer_of
 from services.scoring.domain.wording import Wording
 from services.scoring.store import Kept
+from shared import events
 from shared.agreement import Agreement
 from shared.events import Reason
 from shared.languages import Language
@@ -38,6 +39,15 @@ class Asked(BaseModel):
     rule: str
     held: bool | None = Field(description="null: what it asks for is not known")
     why: str = Field(description="in the language asked for, with the values that decided")
+
+
+class ToFindOut(BaseModel):
+    """A rule of fit that is not known, and what knowing the properties may change."""
+
+    rule: str
+    points: float = Field(description="what it would give or take; of a persona: above the best one that holds")
+    disqualify: str = Field(description="the reason for which the lead would be none; empty for most rules")
+    properties: list[str] = Field(description="what the CRM does not know, or not clearly")
 
 
 class Part(BaseModel):
@@ -113,7 +123,10 @@ class ScoreAnswer(BaseModel):
     fit: Part
     interest: Part
     asked: list[Asked]
-    sentence: str = Field(description="all of it for a person, in the language asked for: the score, its last change")
+    to_find_out: list[ToFindOut] = Field(description="what is not known, the most points first")
+    sentence: str = Field(
+        description="for a person, in the language asked for: the score, what is to find out, the last change"
+    )
     last_change: PastScore | None = Field(description="the score that was last told; null: it is not known any more")
 
 
@@ -134,7 +147,7 @@ def score_answer(
     """The score at `now`. `last` is the newest of the history."""
     scorer, wording = scorer_of(agreement), Wording(agreement, language)
     found = scorer.score(known, now)
-    sentences = [wording.score(found)]
+    sentences = [wording.score(found), wording.to_find_out(found)]
     if last:
         sentences += [
             wording.last_change(last.entry, last.before),
@@ -151,6 +164,7 @@ def score_answer(
         fit=_part(found.fit.points, found.fit.grade, found.fit.reasons, wording),
         interest=_part(found.interest.points, found.interest.level, found.interest.reasons, wording),
         asked=[_asked(one, wording, language) for one in scorer.explain(known)],
+        to_find_out=[_to_find_out(one, wording) for one in found.fit.to_find_out],
         sentence=" ".join(filter(None, sentences)),
         last_change=past(lead, last, wording) if last else None,
     )
@@ -163,6 +177,12 @@ def _part(points: float, grade: str, reasons: tuple[Reason, ...], wording: Wordi
 
 def _asked(one: fit.Asked, wording: Wording, language: Language) -> Asked:
     return Asked(rule=wording.rule(one.rule), held=one.held, why=one.why.told(language))
+
+
+def _to_find_out(one: events.ToFindOut, wording: Wording) -> ToFindOut:
+    return ToFindOut(
+        rule=wording.rule(one.rule), points=one.points, disqualify=one.disqualify, properties=list(one.properties)
+    )
 
 
 def past(lead: str, kept: Kept, wording: Wording) -> PastScore:

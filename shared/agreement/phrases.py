@@ -37,6 +37,10 @@ def _of_property(name: str, op: str, wanted: Sequence[str], language: Language) 
             return say("{name} is at most {high}", name=name, high=_figure(wanted[0], language))
         case "domain_in":
             return say("{name} is at {values}", name=name, values=values)
+        case "country_in":
+            return say("{name} is {values} by any name", name=name, values=values)
+        case "seniority":
+            return say("{name} has the seniority {values}", name=name, values=values)
         case "free_mailbox" | "throwaway_mailbox" | "exists":
             return _yes_or_no(name, op, wanted[0].lower() == "true", language)
     return say("{name} is {values}", name=name, values=values)

@@ -20,7 +20,7 @@ from services.handoff.links import Links
 from services.handoff.settings import HandoffSettings
 from services.handoff.worker import worker
 from shared.agreement import Agreements
-from shared.events import ContactErased, LeadScored, identity
+from shared.events import ContactErased, LeadScored, ToFindOut, identity
 from shared.web import create_app
 from tests.agreements import PLAIN, with_follow_up
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, Desk, demo, desk, name, records, uri
@@ -131,6 +131,18 @@ async def test_what_is_told_of_a_former_owner_has_no_links_of_the_new_one(desk: 
 
 
 # --- opened and pressed ---
+
+
+async def test_a_page_and_the_lead_say_what_is_to_find_out(linked: Desk, http: httpx.AsyncClient) -> None:
+    size = ToFindOut(rule="Right size", points=25, properties=("numberofemployees",))
+    rival = ToFindOut(rule="Rival", points=-20, disqualify="competitor", properties=("email", "company"))
+    await hears(linked, msgspec.structs.replace(demo(1, version=2), to_find_out=(size, rival)))
+    assert (
+        "To find out Right size: 25 points (numberofemployees)"
+        " Rival: may cost 20 points, may rule it out: competitor (email, company)"
+    ) in words(await http.get(await path_of(linked, "accept")))
+    said = (await http.get(f"/leads/{name(1)}", headers=ADMIN)).json()["to_find_out"]
+    assert said[0] == {"rule": "Right size", "points": 25, "disqualify": "", "properties": ["numberofemployees"]}
 
 
 async def test_opening_a_link_changes_nothing_however_often(linked: Desk, http: httpx.AsyncClient) -> None:

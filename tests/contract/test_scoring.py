@@ -205,7 +205,14 @@ async def test_a_lead_whose_scores_are_older_than_the_history_is_told_without_it
     await desk.empty("history")
     answer = (await api.get(f"/leads/{name(1)}/score")).json()
     assert answer["last_change"] is None
-    assert answer["sentence"].endswith("in the awareness stage.")
+    assert answer["sentence"].endswith("To find out: industry (Right industry: 20 points).")
+
+
+async def test_a_score_tells_what_is_to_find_out_and_what_depends_on_it(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(person(1))
+    answer = (await api.get(f"/leads/{name(1)}/score")).json()
+    unknown = [one for one in answer["to_find_out"] if one["rule"] == "Right industry"]
+    assert unknown == [{"rule": "Right industry", "points": 20, "disqualify": "", "properties": ["industry"]}]
 
 
 async def test_a_score_is_as_of_now_and_not_as_of_its_last_telling(desk: Desk, api: httpx.AsyncClient) -> None:

@@ -210,7 +210,7 @@ class Acting:
         profile = lead.score.profile if lead.score else {}
         name = " ".join(filter(None, (profile.get("firstname"), profile.get("lastname"))))
         timezone = self._parts.agreements.for_tenant(lead.tenant).timezone
-        return pages.facts(
+        known = pages.facts(
             (
                 ("Lead", lead.lead),
                 ("Who", name),
@@ -219,6 +219,7 @@ class Acting:
                 ("Next due", pages.moment(lead.next_due, timezone)),
             )
         )
+        return known + pages.to_find_out(lead.score.to_find_out if lead.score else ())
 
     def _agreement(self, link: Link) -> Agreement:
         return self._parts.agreements.for_tenant(tenant_of(link.lead))

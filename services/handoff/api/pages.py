@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.handoff.domain.machine import Cause
-from shared.events import Channel, Outcome, State
+from shared.events import Channel, Outcome, State, ToFindOut
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --ground: #f6f8fa; --card: #fff;
@@ -32,6 +32,7 @@ p { margin: 0 0 1rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0.25rem 1rem; margin: 0 0 1.5rem; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
+ul { margin: 0 0 1.5rem; padding-left: 1.25rem; overflow-wrap: anywhere; }
 fieldset { margin: 0 0 1.5rem; padding: 0; border: 0; }
 legend, .label { padding: 0; margin: 0 0 0.5rem; font-weight: 600; display: block; }
 .choice { display: flex; align-items: center; gap: 0.75rem; min-height: 2.75rem; padding: 0 0.75rem;
@@ -211,6 +212,18 @@ def _selected(chosen: bool) -> str:
 def in_words(value: str) -> str:
     """`no_answer` as people say it."""
     return SAID.get(value, sentence(value.replace("_", " ").replace("-", " ")))
+
+
+def to_find_out(unknown: Iterable[ToFindOut]) -> str:
+    """A list of what to ask for, and what depends on it: "Right size: 25 points (numberofemployees)"."""
+    said = (f"{one.rule}: {_at_stake(one)} ({', '.join(one.properties)})" for one in unknown)
+    items = "".join(f"<li>{escape(one)}</li>" for one in said)
+    return f'<div class="label">To find out</div><ul>{items}</ul>' if items else ""
+
+
+def _at_stake(one: ToFindOut) -> str:
+    points = f"may cost {-one.points:g} points" if one.points < 0 else f"{one.points:g} points" if one.points else ""
+    return ", ".join(filter(None, (points, one.disqualify and f"may rule it out: {one.disqualify}")))
 
 
 def sentence(text: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from services.handoff.domain.lead import Attempt, Clock, Lead
 from services.handoff.domain.machine import possible
-from shared.events import Channel, ClockKind, Outcome, State
+from shared.events import Channel, ClockKind, Outcome, State, ToFindOut
 from shared.web import ProblemView, described
 
 When = Annotated[
@@ -50,6 +50,15 @@ class PauseView(BaseModel):
     until: When | None = Field(description="it ends by itself then")
 
 
+class ToFindOutView(BaseModel):
+    """What nobody knows of the lead yet, and what it may be worth."""
+
+    rule: str
+    points: float = Field(description="what it would give or take in fit")
+    disqualify: str = Field(description="the reason for which the lead would be none; empty for most rules")
+    properties: list[str] = Field(description="what to ask for")
+
+
 class LeadView(BaseModel):
     """Where a lead stands between the two teams."""
 
@@ -64,6 +73,7 @@ class LeadView(BaseModel):
     grade: str
     journey: str
     profile: dict[str, str] = Field(description="what routing and Sales need to know of the person")
+    to_find_out: list[ToFindOutView] = Field(description="what is not known of its fit, the most points first")
     ready_at: When | None = Field(description="the lead's own act, of which speed to lead is counted")
     handed_off_at: When | None
     assigned_at: When | None
@@ -141,6 +151,7 @@ def lead_view(lead: Lead) -> LeadView:
         grade=score.grade if score else "",
         journey=score.journey if score else "",
         profile=dict(score.profile) if score else {},
+        to_find_out=[_to_find_out(one) for one in score.to_find_out] if score else [],
         ready_at=lead.ready_at,
         handed_off_at=lead.handed_off_at,
         assigned_at=lead.assigned_at,
@@ -157,7 +168,13 @@ def lead_view(lead: Lead) -> LeadView:
 
 def receipt(lead: Lead) -> LeadView:
     """Of a lead that a command took out of the caller's sight: where it went, and no more of the person."""
-    return lead_view(lead).model_copy(update={"profile": {}, "attempts": [], "clocks": [], "possible": []})
+    return lead_view(lead).model_copy(
+        update={"profile": {}, "to_find_out": [], "attempts": [], "clocks": [], "possible": []}
+    )
+
+
+def _to_find_out(one: ToFindOut) -> ToFindOutView:
+    return ToFindOutView(rule=one.rule, points=one.points, disqualify=one.disqualify, properties=list(one.properties))
 
 
 def _attempt(attempt: Attempt) -> AttemptView:

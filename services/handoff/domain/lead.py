@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from shared.events import Channel, ClockKind, Outcome, State, Submission, tenant_of
+from shared.events import Channel, ClockKind, Outcome, State, Submission, ToFindOut, tenant_of
 
 WITH_MARKETING: Final = frozenset({State.MARKETING, State.RETURNED, State.LOST, State.DISQUALIFIED})
 CHASED: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING})
@@ -34,6 +34,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     seen_at: datetime | None = None  # when the newest fact happened that it knows of
     forms: tuple[Submission, ...] = ()
     profile: Mapping[str, str] = msgspec.field(default_factory=dict)
+    to_find_out: tuple[ToFindOut, ...] = ()
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

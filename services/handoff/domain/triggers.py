@@ -147,6 +147,7 @@ def _kept(message: LeadScored) -> Score:
         seen_at=message.seen_at,
         forms=message.forms,
         profile=message.profile,
+        to_find_out=message.to_find_out,
     )
 
 

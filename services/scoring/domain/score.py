@@ -15,9 +15,10 @@ from services.scoring.domain.lead import Lead, Told, submissions
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import by_version
-from shared.events import FADED, LeadMessage, LeadScored, State, Submission, identity, tenant_of
+from shared.events import FADED, LeadMessage, LeadScored, State, Submission, ToFindOut, identity, tenant_of
 
 TOLD_FORMS: Final = 20
+TOLD_TO_FIND_OUT: Final = 10  # rules; nobody asks a lead for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,9 @@ class Scorer:
     ) -> tuple[Lead, LeadScored | None]:
         """The lead as it is to be kept, and its new score when there is something to tell.
 
-        That is: a change of grades, fit points, journey, disqualification, forms or profile since it
-        was last told, or of whether a trigger holds, interest that this message moved by 0.1 or more, its
-        return after a deletion, or a deletion that is heard of after its return.
+        That is: a change of grades, fit points, journey, disqualification, forms, profile or what is to
+        be found out since it was last told, or of whether a trigger holds, interest that this message moved by
+        0.1 or more, its return after a deletion, or a deletion that is heard of after its return.
         Fading alone tells nothing until a grade or the journey changes with it, which `fade` tells.
         """
         if after is before or after.gone:
@@ -152,7 +153,7 @@ class Scorer:
         forms = [(act.at, act.form) for act in submissions(lead)[-TOLD_FORMS:]]
         judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
         halves = (score.fit.grade, score.interest.level) if self._several else ()
-        more = (self.set_at(lead), halves, self._is_ready(score, forms, profile))
+        more = (self.set_at(lead), halves, self._is_ready(score, forms, profile), _to_find_out(score))
         said = (judged, forms, profile, *(one for one in more if one))
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -198,6 +199,7 @@ class Scorer:
             agreement=self.version,
             cause=cause.id,
             former_agreement=_former(lead, self.version),
+            to_find_out=_to_find_out(score),
         )
 
 
@@ -205,6 +207,10 @@ def _did_nothing(before: Lead, after: Lead) -> bool:
     """Between the one and the other."""
     parts = (before.forms, after.forms), (before.pages, after.pages), (before.changes, after.changes)
     return all(one is other for one, other in (*parts, (before.engagements, after.engagements)))
+
+
+def _to_find_out(score: Score) -> tuple[ToFindOut, ...]:
+    return score.fit.to_find_out[:TOLD_TO_FIND_OUT]
 
 
 def _former(lead: Lead, version: str) -> str:

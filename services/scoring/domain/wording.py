@@ -17,10 +17,11 @@ from shared.agreement import Agreement
 from shared.agreement.conditions import in_words
 from shared.agreement.phrases import stage
 from shared.agreement.qualification import TOLD_BY, Signal
-from shared.events import Reason
+from shared.events import Reason, ToFindOut
 from shared.languages import ENGLISH, Language
 
 MOST_NAMES: Final = 4  # in a sentence
+MOST_TO_FIND_OUT: Final = 3
 
 # How a rule is called whose name is ours, as `fit` and `interest` make them.
 _ROLE: Final = re.compile(r"Role: (?P<name>.*)\Z", re.DOTALL)
@@ -57,6 +58,22 @@ class Wording:
             interest_rules=self._because(reason for reason in wants.reasons if reason.points > 0),
             stage=stage(wants.journey, self._language),
         )
+
+    def to_find_out(self, score: Score) -> str:
+        """What is not known of it, with the points at stake, in one sentence; "" when that is nothing."""
+        asked = score.fit.to_find_out
+        if score.fit.disqualified or not asked:
+            return ""
+        told = [self._at_stake(one) for one in asked[:MOST_TO_FIND_OUT]]
+        if more := len(asked) - len(told):
+            told.append(self._language.count("{number} more", "{number} more", more))
+        return self._language.say("To find out: {what}.", what="; ".join(told))
+
+    def _at_stake(self, one: ToFindOut) -> str:
+        what, rule = self._language.together(one.properties), self.rule(one.rule)
+        if not one.points:
+            return f"{what} ({rule})"
+        return f"{what} ({rule}: {self._language.count('{number} point', '{number} points', abs(one.points))})"
 
     def since_then(self, score: Score, entry: Entry, agreement: str) -> str:
         """Why the grade is another by now than the newest told score has; "" when it is not."""

