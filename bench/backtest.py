@@ -78,8 +78,8 @@ class _Life:
             "email": f"p{self.contact}@example.test",
             "jobtitle": pick(JOBS),
             "country": pick(COUNTRIES),
-            "numberofemployees": str(pick((5, 40, 80, 300, 700, 5000))),
-            "industry": pick(("INTERNET", "BANKING", "COMPUTER_SOFTWARE")),
+            "company.numberofemployees": str(pick((5, 40, 80, 300, 700, 5000))),
+            "company.industry": pick(("INTERNET", "BANKING", "COMPUTER_SOFTWARE")),
         }
         yield self._changed(values, created=True)
         for _ in range(self.chance.randrange(4, 16)):

@@ -82,7 +82,7 @@ def _lead(n: int, agreement: Agreement) -> Lead:
     said = {
         "jobtitle": TITLES[n % len(TITLES)],
         "country": COUNTRIES[n % len(COUNTRIES)],
-        "numberofemployees": str(n % 900),
+        "company.numberofemployees": str(n % 900),
         "email": f"lead-{n}@example.test",
         "firstname": f"Ada {n}",
         "company": f"Company {n}",

@@ -431,8 +431,8 @@ def reconcile(
 ) -> None:
     """Ask the CRM what changed, for what webhooks missed.
 
-    What was changed is looked up by ingest, when there is time: contacts with what they did since then, deals,
-    calls, emails, meetings, messages. What is known already changes nothing, so it may be done again at any
+    What was changed is looked up by ingest, when there is time: contacts with what they did since then, companies,
+    deals, calls, emails, meetings, messages. What is known already changes nothing, so it may be done again at any
     time. Exit status 1 when a kind of record could not be asked for.
     """
     from services.commands import reconciling

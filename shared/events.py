@@ -285,18 +285,20 @@ class ContactImported(Message, frozen=True, kw_only=True):
 
 
 class RecordQueued(Message, frozen=True, kw_only=True):
-    """A record is to be looked up in the CRM when there is time: a reconcile found that it was changed.
+    """A record is to be looked up in the CRM when there is time. A company: each of its contacts then is.
 
-    Of a contact is told, too, what it did from `since` on, which webhooks may have missed.
+    With `since` a reconcile found that it was changed: of a contact is told, too, what it did from then on,
+    which webhooks may have missed.
     """
 
     record: RecordType
     record_id: str
-    since: datetime
+    since: datetime | None = None
 
     @property
     def key(self) -> str:
-        return f"{self.tenant}:{self.record}:{self.record_id}:{self.since.isoformat()}"
+        since = f":{self.since.isoformat()}" if self.since else ""
+        return f"{self.tenant}:{self.record}:{self.record_id}{since}"
 
 
 # --- lead.scores: what a lead is worth. Written by scoring. ---

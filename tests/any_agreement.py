@@ -14,7 +14,7 @@ from shared.agreement.handoff import NORMAL
 Said = dict[str, Any]
 
 FORMS = ("demo-request", "Landing: webinar", "ofertă")
-PROPERTIES = ("jobtitle", "country", "numberofemployees", "judet", "grade")
+PROPERTIES = ("jobtitle", "country", "company.numberofemployees", "judet", "grade")
 REASONS = ("unreachable", "not_now", "not_accepted", "prea_scump")
 TRACKS = ("awareness", "decision", "iarna")
 TEAMS = ("inbound", "sud-est")

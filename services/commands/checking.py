@@ -67,10 +67,19 @@ async def _asked(
 ) -> InCrm | None:
     async with _crm(settings, token, http) as crm:
         try:
-            return InCrm(properties=await crm.properties(RecordType.CONTACT), owners=await crm.owners())
+            properties, owners = await crm.properties(RecordType.CONTACT), await crm.owners()
+            return InCrm(properties=properties, owners=owners, companies=await _of_companies(crm, say))
         except LeadpactError as error:
             say(f"{NOT_ASKED}: {error.message}")
             return None
+
+
+async def _of_companies(crm: HubSpot, say: Callable[[str], None]) -> frozenset[str] | None:
+    try:
+        return await crm.properties(RecordType.COMPANY)
+    except Refused as error:  # many a token reads contacts alone
+        say(f"the CRM was not asked for the properties of companies: {error.message}")
+        return None
 
 
 @contextlib.asynccontextmanager

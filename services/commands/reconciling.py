@@ -13,13 +13,15 @@ from typing import Any, Final
 
 import httpx
 
-from services.commands import recorded
+from services.commands import recorded, wiring
 from services.ingest.reconcile import Reconciled, Told, reconcile
 from services.ingest.settings import IngestSettings
+from shared.agreement import Agreements
 from shared.bus import Bus
-from shared.crm.hubspot import HubSpot
-from shared.errors import Broken, Later, WrongSetting
+from shared.crm.hubspot import HubSpot, plural
+from shared.errors import Broken, Later, Refused, WrongSetting
 from shared.events import RecordType
+from shared.settings import CommonSettings
 
 SINCE: Final = "2d"
 
@@ -47,13 +49,18 @@ async def call(
     since = recorded.stretch(given.since, "").since
     if since is None or since >= now:
         raise Broken("wrong_time", f"--since {given.since}: must be in the past")
+    agreements = wiring.read_agreements(CommonSettings.read(environ))
     done: list[Reconciled] = []
     queued: Counter[RecordType] = Counter()
     with _bar(queued) as told:
         try:
             async with open_bus() as bus, _crms(settings, given.tenant, http) as crms:
                 for tenant, crm in crms.items():
-                    done.append(await reconcile(crm, bus.publish, tenant=tenant, since=since, at=now, told=told))
+                    companies = _asks_of_companies(agreements, tenant)
+                    one = reconcile(
+                        crm, bus.publish, tenant=tenant, since=since, at=now, companies=companies, told=told
+                    )
+                    done.append(await one)
         except Later as error:
             why = f"{error.message}; {queued.total()} records were queued, doing it again is harmless"
             raise Broken(error.code, why) from error
@@ -80,6 +87,14 @@ async def _crms(
             await crm.close()
 
 
+def _asks_of_companies(agreements: Agreements, tenant: str) -> bool:
+    """Raises Broken for a tenant that no agreement is for."""
+    try:
+        return bool(agreements.for_tenant(tenant).company_properties)
+    except Refused as error:
+        raise Broken(error.code, f"{tenant}: {error.message}") from error
+
+
 def as_json(done: Reconciled) -> dict[str, Any]:
     """What became of one portal, for a program."""
     return {
@@ -93,11 +108,11 @@ def as_json(done: Reconciled) -> dict[str, Any]:
 
 def lines(done: Reconciled) -> Iterator[str]:
     """The same for a person."""
-    found = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in done.changed.items())
+    found = ", ".join(f"{count} {kind if count == 1 else plural(kind)}" for kind, count in done.changed.items())
     since = done.since.strftime("%Y-%m-%d %H:%M UTC")
     yield f"{done.tenant}: {found or 'nothing'} changed since {since}{', queued to be looked up' if found else ''}"
     for kind, why in done.left_out.items():
-        yield f"{done.tenant}: {kind}s were left out: {why}"
+        yield f"{done.tenant}: {plural(kind)} were left out: {why}"
 
 
 @contextlib.contextmanager
@@ -113,6 +128,6 @@ def _bar(queued: Counter[RecordType]) -> Iterator[Told]:
 
         def told(kind: RecordType, records: int) -> None:
             queued[kind] += records
-            status.update(", ".join(f"{count} {one}s" for one, count in queued.items()) + " queued ...")
+            status.update(", ".join(f"{count} {plural(one)}" for one, count in queued.items()) + " queued ...")
 
         yield told

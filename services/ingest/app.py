@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 
 from services.ingest.asking import Asking
@@ -12,6 +12,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.sources import sources
 from services.ingest.spool import Spool
 from services.ingest.worker import Lookups, State, workers
+from shared.agreement import Agreement
 from shared.crm.hubspot import HubSpot
 from shared.errors import Refused
 from shared.log import Log
@@ -66,7 +67,12 @@ def _crms(settings: IngestSettings, rate: int) -> dict[int | None, HubSpot]:
 
 
 def _lookups(parts: Parts, crms: Mapping[int | None, HubSpot], metrics: IngestMetrics) -> Lookups:
-    return Lookups(_crm_of(crms), contact_properties=_contact_properties(parts), metrics=metrics)
+    return Lookups(
+        _crm_of(crms),
+        contact_properties=_named(parts, lambda agreement: agreement.contact_properties),
+        company_properties=_named(parts, lambda agreement: agreement.company_properties),
+        metrics=metrics,
+    )
 
 
 def _work(parts: Parts, worker: Worker[State]) -> Work[State]:
@@ -91,7 +97,9 @@ def _doors(
     parts: Parts, settings: IngestSettings, spool: Spool | None, metrics: IngestMetrics
 ) -> Mapping[str, WebhookDoor]:
     crowd, found = Crowd(), {}
-    for source in sources(settings, properties=_contact_properties(parts)):
+    of_contacts = _named(parts, lambda agreement: agreement.contact_properties)
+    of_companies = _named(parts, lambda agreement: agreement.company_properties)
+    for source in sources(settings, properties=of_contacts, of_companies=of_companies):
         metrics.expect(source.name)
         found[source.path] = WebhookDoor(
             source,
@@ -116,10 +124,12 @@ def _crm_of(crms: Mapping[int | None, HubSpot]) -> Callable[[str], HubSpot | Non
     return crm_of
 
 
-def _contact_properties(parts: Parts) -> Callable[[str], Sequence[str]]:
+def _named(parts: Parts, names_of: Callable[[Agreement], Collection[str]]) -> Callable[[str], Sequence[str]]:
+    """By tenant what its agreement names."""
+
     def named(tenant: str) -> Sequence[str]:
         try:
-            return sorted(parts.agreements.for_tenant(tenant).contact_properties)
+            return sorted(names_of(parts.agreements.for_tenant(tenant)))
         except Refused:
             return ()  # a tenant without an agreement: the loop refuses its messages, each for itself
 

@@ -21,7 +21,7 @@ from shared.events import RecordType
 from shared.work import to_record
 
 KINDS: Final = (
-    *(RecordType.CONTACT, RecordType.DEAL, RecordType.CALL),
+    *(RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL, RecordType.CALL),
     *(RecordType.EMAIL, RecordType.MEETING, RecordType.COMMUNICATION),
 )
 Publish = Callable[[Sequence[NewRecord]], Awaitable[None]]
@@ -45,14 +45,18 @@ async def reconcile(
     tenant: str,
     since: datetime,
     at: datetime,
+    companies: bool,
     told: Told = lambda kind, records: None,
 ) -> Reconciled:
-    """Ask for each kind of record; `told` hears of every page once it is durable. `at` names this reconcile.
+    """Ask for each kind of record, for companies where the agreement asks about them; `at` names this reconcile.
 
-    A kind that the token may not read is left out. Raises Later when the CRM or the bus is away.
+    `told` hears of every page once it is durable. A kind that the token may not read is left out.
+    Raises Later when the CRM or the bus is away.
     """
     done = Reconciled(tenant=tenant, since=since)
     for kind in KINDS:
+        if kind is RecordType.COMPANY and not companies:
+            continue
         try:
             async for page in _pages(crm, kind, since):
                 messages = queued(tenant, kind, page, since=since, at=at)

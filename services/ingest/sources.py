@@ -37,8 +37,10 @@ class Source:
     read: Callable[[Knock, datetime], Normalised]
 
 
-def sources(settings: IngestSettings, *, properties: workflow.Wanted) -> tuple[Source, ...]:
-    """Every door with what the settings say of it. `properties`: by tenant, those of a contact that count there."""
+def sources(
+    settings: IngestSettings, *, properties: workflow.Wanted, of_companies: workflow.Wanted
+) -> tuple[Source, ...]:
+    """Every door with what the settings say of it. By tenant the properties that count there, of whom."""
     hubspot = Door(
         secrets=[Secret(portal=portal, value=value) for portal, value in settings.secrets],
         signatures=settings.signatures,
@@ -49,7 +51,11 @@ def sources(settings: IngestSettings, *, properties: workflow.Wanted) -> tuple[S
     visits = Segment(keys=_keys(settings.segment_keys))
     declared = partial(mapped.normalise, rules=settings.events.rules)
     programs = Standard(keys=_keys(settings.program_secrets))
-    rules = door.Rules(own_apps=frozenset(settings.own_apps), looked_up=_looked_up(settings))
+    rules = door.Rules(
+        own_apps=frozenset(settings.own_apps),
+        looked_up=_looked_up(settings),
+        of_companies=lambda portal: of_companies(f"hubspot:{portal}"),
+    )
     return (
         Source(name="hubspot", path=HUBSPOT, read=by_hubspot(hubspot, rules)),
         Source(name="workflow", path=WORKFLOW, read=_by_workflow(workflows, properties)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest import store
 from services.ingest.domain import visitors
+from services.ingest.domain.companies import PRIMARY_COMPANY, company_of, values_of
 from services.ingest.domain.records import PROPERTIES, contact_of, messages_of
-from services.ingest.domain.repair import ACTS, missed_of
+from services.ingest.domain.repair import ACTS, contacts_of, missed_of
 from services.ingest.domain.visitors import Act, Visitor
 from services.ingest.metrics import IngestMetrics
 from shared import events
-from shared.crm.hubspot import MISSING_SCOPE, HubSpot
+from shared.crm.hubspot import MISSING_SCOPE, HubSpot, Record
 from shared.errors import Later, Refused
 from shared.events import (
     ContactImported,
@@ -54,6 +55,7 @@ class Found:
     """What the CRM said, by the key of what was asked for; Refused for what it will never tell."""
 
     records: Records = field(default_factory=dict)
+    theirs: Mapping[str, tuple[str, ...] | Refused] = field(default_factory=dict)  # the contacts of companies
     contacts: Mapping[str, str | Refused] = field(default_factory=dict)  # of visitors whose email it knows
 
 
@@ -65,39 +67,41 @@ class Lookups:
         crm_of: Callable[[str], HubSpot | None],
         *,
         contact_properties: Callable[[str], Sequence[str]],
+        company_properties: Callable[[str], Sequence[str]] = lambda _: (),
         metrics: IngestMetrics,
     ) -> None:
-        """By tenant: whom to ask (None: nobody, nothing is looked up), and for what properties of a contact."""
+        """By tenant: whom to ask (None: nobody, nothing is looked up), and for what properties of whom."""
         self._crm_of = crm_of
         self._contact_properties = contact_properties
+        self._company_properties = company_properties
         self._metrics = metrics
 
     async def __call__(self, messages: Sequence[Message]) -> Found:
-        """What the CRM says of the touched records and of the emails among `messages`. Raises Later."""
+        """What the CRM says of the records and of the emails among `messages`. Raises Later."""
         records: dict[Asked, dict[str, str]] = defaultdict(dict)
         emails: dict[str, dict[str, str]] = defaultdict(dict)
         for message in messages:
-            if isinstance(message, RecordTouched):
-                records[Asked(tenant=message.tenant, kind=message.record)][message.record_id] = message.key
-            elif isinstance(message, RecordQueued):
-                asked = Asked(tenant=message.tenant, kind=message.record, since=message.since)
-                records[asked][message.record_id] = message.key
-            elif isinstance(message, ContactImported):
-                records[Asked(tenant=message.tenant, kind=RecordType.CONTACT)][message.contact] = message.key
-            elif isinstance(message, VisitorIdentified) and message.email:
+            if isinstance(message, VisitorIdentified) and message.email:
                 emails[message.tenant][message.email] = message.key
-        by_id = [
-            self._look_up(crm, asked, keys)
-            for asked, keys in records.items()
-            if (crm := self._crm(asked.tenant, asked.kind, len(keys)))
-        ]
+            elif (asked := _asked_by(message)) is not None:
+                records[asked[0]][asked[1]] = message.key
+        companies = {asked: records.pop(asked) for asked in list(records) if asked.kind is RecordType.COMPANY}
+        by_id = [self._look_up(crm, asked, keys) for asked, keys, crm in self._with_crm(records)]
+        of_companies = [self._contacts_of(crm, keys) for _, keys, crm in self._with_crm(companies)]
         by_email = [
             self._find(crm, keys)
             for tenant, keys in emails.items()
             if (crm := self._crm(tenant, RecordType.CONTACT, len(keys)))
         ]
-        looked, found = await asyncio.gather(asyncio.gather(*by_id), asyncio.gather(*by_email))
-        return Found(records=_joined(looked), contacts=_joined(found))
+        looked, theirs, found = await asyncio.gather(
+            asyncio.gather(*by_id), asyncio.gather(*of_companies), asyncio.gather(*by_email)
+        )
+        return Found(records=_joined(looked), theirs=_joined(theirs), contacts=_joined(found))
+
+    def _with_crm(self, records: Mapping[Asked, dict[str, str]]) -> Iterator[tuple[Asked, dict[str, str], HubSpot]]:
+        for asked, keys in records.items():
+            if crm := self._crm(asked.tenant, asked.kind, len(keys)):
+                yield asked, keys, crm
 
     def _crm(self, tenant: str, kind: RecordType, wanted: int) -> HubSpot | None:
         crm = self._crm_of(tenant)
@@ -154,16 +158,53 @@ class Lookups:
         }
 
     async def _ask_of_contacts(self, crm: HubSpot, asked: Asked, keys: Mapping[str, str]) -> Records:
-        names = self._contact_properties(asked.tenant)
-        acts = () if asked.since is None else ACTS
-        records = await crm.read(asked.kind, keys, properties=list(dict.fromkeys((*names, *acts))), history=True)
+        names, of_company = self._contact_properties(asked.tenant), self._company_properties(asked.tenant)
+        wanted = (*names, *(ACTS if asked.since else ()), *((PRIMARY_COMPANY,) if of_company else ()))
+        records = await crm.read(asked.kind, keys, properties=list(dict.fromkeys(wanted)), history=True)
+        companies = await self._companies_of(crm, records, of_company) if of_company else None
         found = {}
         for record in records:
             if record.id in keys:
-                known = contact_of(asked.tenant, record, names)
-                missed = () if asked.since is None else missed_of(asked.tenant, record, asked.since)
-                found[keys[record.id]] = (*missed, *known)
+                more = values_of(record, companies, of_company) if companies is not None else ()
+                missed = missed_of(asked.tenant, record, asked.since) if asked.since else ()
+                found[keys[record.id]] = (*missed, *contact_of(asked.tenant, record, names, more))
         return found
+
+    async def _companies_of(
+        self, crm: HubSpot, contacts: Sequence[Record], names: Sequence[str]
+    ) -> Mapping[str, Record] | None:
+        """The companies of the contacts by their ids; None where the token may not read them: that costs no contact."""
+        ids = {belongs.company for one in contacts if (belongs := company_of(one)) and belongs.company}
+        try:
+            found = await crm.read(RecordType.COMPANY, ids, properties=names, history=True)
+        except Refused:
+            self._metrics.lookups.labels(RecordType.COMPANY, "refused").inc(len(ids))
+            return None
+        self._metrics.lookups.labels(RecordType.COMPANY, "found").inc(len(found))
+        self._metrics.lookups.labels(RecordType.COMPANY, "missing").inc(len(ids) - len(found))
+        return {company.id: company for company in found}
+
+    async def _contacts_of(self, crm: HubSpot, keys: Mapping[str, str]) -> Mapping[str, tuple[str, ...] | Refused]:
+        """Whoever is with these companies; a contact's own look-up tells whether it is its primary one."""
+        try:
+            found = await crm.contacts_of(RecordType.COMPANY, keys)
+        except Refused as error:
+            self._metrics.lookups.labels(RecordType.COMPANY, "refused").inc(len(keys))
+            return dict.fromkeys(keys.values(), error)
+        return {keys[company]: tuple(contacts) for company, contacts in found.items() if company in keys}
+
+
+def _asked_by(message: Message) -> tuple[Asked, str] | None:
+    """What a message asks for: of which kind, and which one."""
+    match message:
+        case RecordTouched():
+            return Asked(tenant=message.tenant, kind=message.record), message.record_id
+        case RecordQueued():
+            return Asked(tenant=message.tenant, kind=message.record, since=message.since), message.record_id
+        case ContactImported():
+            return Asked(tenant=message.tenant, kind=RecordType.CONTACT), message.contact
+        case _:
+            return None
 
 
 def _joined(parts: Iterable[Mapping[str, T]]) -> dict[str, T]:
@@ -189,6 +230,16 @@ def _touched(_: State, message: RecordTouched | RecordQueued | ContactImported, 
     if isinstance(said, Refused):
         raise Refused(said.code, said.message)
     return Decision(state=None, messages=said)
+
+
+def _queued(state: State, message: RecordQueued, facts: Facts[State]) -> Decision[State]:
+    if message.record is not RecordType.COMPANY:
+        return _touched(state, message, facts)
+    found: Found = facts.found or Found()
+    contacts = found.theirs.get(message.key, ())
+    if isinstance(contacts, Refused):
+        raise Refused(contacts.code, contacts.message)
+    return Decision(state=None, messages=contacts_of(message, contacts))
 
 
 def _seen(visitor: State, message: VisitorSeen, facts: Facts[State]) -> Decision[State]:
@@ -252,7 +303,7 @@ def worker(lookups: Lookups, *, keep: timedelta) -> Worker[State]:
 HANDLERS: Final[Mapping[type[Message], Handler[State]]] = {
     events.RecordTouched: _touched,
     events.ContactImported: _touched,
-    events.RecordQueued: _touched,
+    events.RecordQueued: _queued,
     events.VisitorSeen: _seen,
     events.VisitorIdentified: _identified,
     events.ContactReplaced: _replaced,

@@ -2,7 +2,8 @@
 
 A condition is a mapping; all its keys must hold. A key is `any`, `all`, `not`, a word of ours
 (`grade`, `fit`, `interest`, `journey`, `form_submitted`, `deal_stage`, `sales`, `definition`), or the
-name of a CRM property with a value or tests: `country: DE`, `country: {in: [DE, FR]}`.
+name of a CRM property with a value or tests: `country: DE`, `country: {in: [DE, FR]}`. It is the contact's
+own; of its company's record with `company.` before it: `company.numberofemployees: {at_least: 50}`.
 
 What is not known is neither true nor false: a condition on a missing property does not hold, and
 its `not` does not hold either. Text is compared without case and diacritics.
@@ -19,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from shared.agreement.properties import (
+    OF_COMPANY,
     PROPERTY_NAME,
     PROPERTY_SCHEMA,
     VALUES_SCHEMA,
@@ -46,6 +48,7 @@ from shared.agreement.tree import (
 )
 
 __all__ = [
+    "OF_COMPANY",
     "PROBLEMS",
     "PROPERTY_NAME",
     "STATES_OF_SALES",

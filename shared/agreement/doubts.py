@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import Final
 
-from shared.agreement.conditions import Condition
+from shared.agreement.conditions import OF_COMPANY, Condition
 from shared.agreement.countries import country
 from shared.agreement.follow_up import ALWAYS_OPEN
 from shared.agreement.handoff import Trigger
@@ -245,18 +245,24 @@ def _calendars(agreement: Agreement) -> Iterator[Doubt]:
 
 @dataclass(frozen=True, kw_only=True)
 class InCrm:
-    """What the CRM has: the internal names of a contact's properties, and its owners as email → id."""
+    """What the CRM has: the internal names of a contact's and a company's properties, and its owners as email → id.
+
+    `companies` None: it may not be asked for them.
+    """
 
     properties: frozenset[str]
     owners: dict[str, str]
+    companies: frozenset[str] | None = None
 
 
 def unknown_in_crm(agreement: Agreement, crm: InCrm) -> Iterator[Doubt]:
     """Properties that the CRM does not have, and people who are not (or no longer) its owners."""
     for at, name in _properties(agreement):
-        if name not in crm.properties:
-            near = difflib.get_close_matches(name, sorted(crm.properties), n=1)
-            yield at, f"{name} is no property of contacts in the CRM{f'; did you mean {near[0]}?' if near else ''}"
+        own = name.removeprefix(OF_COMPANY)
+        whose, known = ("contacts", crm.properties) if own == name else ("companies", crm.companies)
+        if known is not None and own not in known:
+            near = [name.removesuffix(own) + one for one in difflib.get_close_matches(own, sorted(known), n=1)]
+            yield at, f"{name} is no property of {whose} in the CRM{f'; did you mean {near[0]}?' if near else ''}"
     for at, person, member in members_of(agreement):
         if member.crm_owner and member.crm_owner not in crm.owners.values():
             yield (*at, "crm_owner"), f"{member.crm_owner} is nobody's in the CRM, or not any more"
@@ -265,14 +271,14 @@ def unknown_in_crm(agreement: Agreement, crm: InCrm) -> Iterator[Doubt]:
 
 
 def _properties(agreement: Agreement) -> Iterator[tuple[Path, str]]:
-    """Every use of a contact's property, but for those that each lead is asked for anyway."""
+    """Every use of a property of the contact or its company, but for those that each lead is asked for anyway."""
     yield from ((at, leaf.name) for at, leaf in _asked_of_contacts(agreement))
     for name, told in agreement.handoff.information.items():
         yield from ((("handoff", "information", str(name), n), one) for n, one in enumerate(told))
 
 
 def _asked_of_contacts(agreement: Agreement) -> Iterator[tuple[Path, Leaf]]:
-    """Every test of a contact's property, and where it stands."""
+    """Every test of such a property, and where it stands."""
     for path, condition in agreement.conditions():
         signal = _signal_at(agreement, path)
         if signal is None or signal.on == "property_changed":  # others ask about a page

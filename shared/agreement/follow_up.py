@@ -32,11 +32,11 @@ from shared.agreement.values import (
     SLUG,
     SPAN,
     WRITTEN,
+    ContactProperty,
     Duration,
     Name,
     OrAlone,
     Part,
-    PropertyName,
     Share,
     Slug,
     Targets,
@@ -226,7 +226,7 @@ class FollowUp(Part):
     """Where leads go that come back, by reason."""
     reasons: tuple[Slug, ...] = Field(min_length=1)
     """Why a lead did not progress: what people can choose from."""
-    in_the_crm: dict[PropertyName, dict[Name, Meaning]] = {}
+    in_the_crm: dict[ContactProperty, dict[Name, Meaning]] = {}
     """What values of a contact's properties in the CRM say of a lead: its state, and where needed the reason."""
     pause_reasons: tuple[Slug, ...] = ("asked_to_wait", "away", "other")
     """Why a lead rests: what people can choose from."""

@@ -17,7 +17,7 @@ from shared.agreement.model import Agreement
 from shared.agreement.partial import without_what_is_wrong
 from shared.agreement.references import cross_references, unknown_names
 from shared.agreement.source import Problem, Source
-from shared.agreement.values import INTERNAL_NAME, SLUG, TENANT
+from shared.agreement.values import CONTACT_NAME, INTERNAL_NAME, SLUG, TENANT
 from shared.errors import Refused
 
 MAX_BYTES: Final = 1_000_000
@@ -38,7 +38,8 @@ IN_WORDS: Final = {
 PATTERNS: Final = {
     SLUG: "must be a name in small letters, digits, - and _, that starts with a letter",
     TENANT: "must be a CRM and an account in it, as hubspot:62515",
-    INTERNAL_NAME: "must be a property's internal name: small letters, digits and _",
+    CONTACT_NAME: "must be the internal name of a contact's property: small letters, digits and _",
+    INTERNAL_NAME: "must be a property's internal name, small letters, digits and _; or company.NAME",
 }
 # What a later version will enforce. Until then a file that says it would promise what nobody keeps.
 NOT_YET: Final = ("capacity", "keep_owner", "mode", "manual", "tell_sales", "who", "review")

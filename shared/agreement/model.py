@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
-from shared.agreement.conditions import Condition, Path
+from shared.agreement.conditions import OF_COMPANY, Condition, Path
 from shared.agreement.follow_up import ALWAYS_OPEN, FollowUp
 from shared.agreement.goals import Goal
 from shared.agreement.handoff import Handoff
@@ -124,6 +124,15 @@ class Agreement(Part):
     @cached_property
     def contact_properties(self) -> frozenset[str]:
         """Every property of a contact that anybody here asks about or is told."""
+        return frozenset(name for name in self._properties if not name.startswith(OF_COMPANY))
+
+    @cached_property
+    def company_properties(self) -> frozenset[str]:
+        """The same of the contact's company, as the CRM calls them."""
+        return frozenset(name.removeprefix(OF_COMPANY) for name in self._properties if name.startswith(OF_COMPANY))
+
+    @cached_property
+    def _properties(self) -> frozenset[str]:
         fit = [c.properties for path, c in self.conditions() if path[:2] == ("qualification", "fit")]
         return self.profile.union(self.qualification.interest.followed, *fit)
 

@@ -16,14 +16,15 @@ from shared.agreement.mailboxes import domain_of
 from shared.agreement.spelling import plain
 from shared.agreement.tree import PROPERTY, Compiled, Held, Made, Path, Subject, ValueTest, leaf, no_signs
 
-PROPERTY_NAME: Final = re.compile(r"^[a-z][a-z0-9_]*\Z")
+OF_COMPANY: Final = "company."  # before a property that is not the contact's own, but of the record of its company
+PROPERTY_NAME: Final = re.compile(r"^(company\.)?[a-z][a-z0-9_]*\Z")
 EXISTS: Final = "exists"
 
 
 def property_condition(name: str, value: Any, at: Path, made: Made) -> list[Compiled]:
     """The tests of one property, all of which must hold."""
     if not PROPERTY_NAME.match(name):
-        return [made.wrong(at, "must be a property's internal name: small letters, digits and _")]
+        return [made.wrong(at, "must be a property's internal name, small letters, digits and _; or company.NAME")]
     made.properties.add(name)
     if isinstance(value, Mapping):
         if not value:
@@ -40,6 +41,8 @@ def _test(name: str, op: str, wanted: Any, at: Path, made: Made) -> Compiled:
     if op not in TESTS:
         near = difflib.get_close_matches(op, [*TESTS, EXISTS], n=1)
         hint = f"did you mean {near[0]}?" if near else f"must be one of {', '.join([*TESTS, EXISTS])}"
+        if not near and f"{name}." == OF_COMPANY and PROPERTY_NAME.match(op):
+            hint = f"for a property of the company's own record write {OF_COMPANY}{op}"
         return made.wrong(at, f"is not a test; {hint}")
     on, text = TESTS[op](wanted, at, made)
 

@@ -39,6 +39,7 @@ WRITTEN: Final = "as written"  # the context of a dump in the agreement's own no
 DEFAULT: Final = "default"
 SLUG: Final = r"^[a-z][a-z0-9_-]*$"
 TENANT: Final = r"^[a-z0-9_-]+:[A-Za-z0-9_-]+$"
+CONTACT_NAME: Final = r"^[a-z][a-z0-9_]*$"
 INTERNAL_NAME: Final = PROPERTY_NAME.pattern.replace(r"\Z", "$")
 
 
@@ -226,5 +227,6 @@ Definition = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Slug = Annotated[str, Field(pattern=SLUG, max_length=60)]
+ContactProperty = Annotated[str, Field(pattern=CONTACT_NAME, max_length=100)]
 PropertyName = Annotated[str, Field(pattern=INTERNAL_NAME, max_length=100)]
 Points = Annotated[float, Field(allow_inf_nan=False)]

@@ -69,7 +69,7 @@ TABLES = {
 AGREEMENT = with_follow_up(
     SHIPPED, calendars={"office": {"mon-fri": "09:00-18:00", "timezone": "Europe/Bucharest", "holidays": "RO"}}
 )
-CHIEF = {"jobtitle": "CEO", "country": "RO", "numberofemployees": "80", "email": "ada@example.test"}
+CHIEF = {"jobtitle": "CEO", "country": "RO", "company.numberofemployees": "80", "email": "ada@example.test"}
 CONTACTS = count(901)  # of all floors, which may share a database
 
 

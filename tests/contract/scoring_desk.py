@@ -49,7 +49,7 @@ def about(kind: type[Any], contact: int, at: datetime = NOW, **said: Any) -> Any
 
 def person(contact: int) -> ContactChanged:
     """A chief of our size in our markets."""
-    said = {"jobtitle": "CEO", "country": "DE", "numberofemployees": "80", "email": EMAIL}
+    said = {"jobtitle": "CEO", "country": "DE", "company.numberofemployees": "80", "email": EMAIL}
     return about(ContactChanged, contact, values=tuple(PropertyValue(name=n, value=v, at=NOW) for n, v in said.items()))
 
 

@@ -222,7 +222,7 @@ async def test_what_was_refused_for_want_of_an_agreement_is_heard_once_a_file_br
 FIRST: Final = {"agreement": "First", "points": 40, "trigger": "Asked for a demo", "first_touch": "5m"}
 SECOND: Final = {"agreement": "Second", "points": 35, "trigger": "Wants a demo", "first_touch": "7m"}
 FIT: Final = {FIRST["agreement"]: 80.0, SECOND["agreement"]: 75.0}
-CHIEF: Final = {"jobtitle": "CEO", "country": "RO", "numberofemployees": "80", "email": "ada@example.test"}
+CHIEF: Final = {"jobtitle": "CEO", "country": "RO", "company.numberofemployees": "80", "email": "ada@example.test"}
 LEADS, SWAPS = 12, 6
 
 

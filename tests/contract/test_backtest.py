@@ -89,7 +89,7 @@ def something(floor: Floor, chance: random.Random, people: list[int], before: li
     what = chance.random()
     if what < 0.2:
         values = {"jobtitle": chance.choice(("CEO", "Manager", "Clerk")), "country": chance.choice(("RO", "DE", "US"))}
-        return [floor.person(one, **values, numberofemployees=chance.choice(("5", "80", "900")))]
+        return [floor.person(one, **values, **{"company.numberofemployees": chance.choice(("5", "80", "900"))})]
     if what < 0.35:
         return [floor.form(one, chance.choice(("ebook", "demo-request", "consultation")))]
     if what < 0.4:

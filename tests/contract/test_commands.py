@@ -524,7 +524,7 @@ def test_a_record_travels_by_the_command_line_and_is_tested_with(environ: dict[s
     form = FormSubmitted(
         id=identity("f"), tenant="hubspot:1", lead=lead, at=NOW + timedelta(minutes=1), form="demo-request"
     )
-    chief = (("jobtitle", "CEO"), ("country", "RO"), ("numberofemployees", "80"))
+    chief = (("jobtitle", "CEO"), ("country", "RO"), ("company.numberofemployees", "80"))
     said = tuple(PropertyValue(name=name, value=value, at=NOW) for name, value in chief)
     person = ContactChanged(id=identity("p"), tenant="hubspot:1", lead=lead, at=NOW, created=True, values=said)
     file = tmp_path / "in.jsonl"

@@ -79,7 +79,7 @@ async def test_each_score_is_told_with_what_made_it_and_the_rules_that_came(desk
         {"part": "interest", "rule": "Asked for us", "before": None, "after": 60, "faded": False}
     ]
     assert (first["version"], first["grade"], first["former_grade"]) == (1, "A4", None)
-    assert first["cause"]["names"] == ["country", "email", "jobtitle", "numberofemployees"]
+    assert first["cause"]["names"] == ["company.numberofemployees", "country", "email", "jobtitle"]
     assert [(one["rule"], one["after"]) for one in first["changes"]] == [
         ("Role: decision maker", 40),
         ("Right size", 25),
@@ -92,7 +92,7 @@ async def test_what_made_a_score_and_the_names_that_are_ours_are_told_in_the_lan
 ) -> None:
     await desk.hears(person(1))
     (first,) = await scores(api, 1, lang="ro")
-    assert first["cause"]["text"] == "s-au schimbat country, email, jobtitle și numberofemployees"
+    assert first["cause"]["text"] == "s-au schimbat company.numberofemployees, country, email și jobtitle"
     assert first["changes"][0]["rule"] == "Rol: decision maker"
 
 

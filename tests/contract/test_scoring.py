@@ -192,7 +192,7 @@ async def test_a_score_in_romanian_has_its_reasons_and_its_last_change_in_romani
     answer = (await api.get(f"/leads/{name(1)}/score", params={"lang": "ro"})).json()
     assert answer["fit"]["reasons"][0] == {"rule": "Rol: decision maker", "points": 40}
     asked = {one["rule"]: one["why"] for one in answer["asked"]}
-    assert asked["Right size"] == "se îndeplinește: numberofemployees este între 50 și 1000 (80)"
+    assert asked["Right size"] == "se îndeplinește: company.numberofemployees este între 50 și 1000 (80)"
     change = "Ultima schimbare, pe 2 martie 2026, 09:00 UTC, de la A4 la A1: a fost trimis formularul demo-request."
     assert answer["sentence"].endswith(change)
     assert answer["last_change"]["cause"]["text"] == "a fost trimis formularul demo-request"
@@ -205,14 +205,14 @@ async def test_a_lead_whose_scores_are_older_than_the_history_is_told_without_it
     await desk.empty("history")
     answer = (await api.get(f"/leads/{name(1)}/score")).json()
     assert answer["last_change"] is None
-    assert answer["sentence"].endswith("To find out: industry (Right industry: 20 points).")
+    assert answer["sentence"].endswith("To find out: company.industry (Right industry: 20 points).")
 
 
 async def test_a_score_tells_what_is_to_find_out_and_what_depends_on_it(desk: Desk, api: httpx.AsyncClient) -> None:
     await desk.hears(person(1))
     answer = (await api.get(f"/leads/{name(1)}/score")).json()
     unknown = [one for one in answer["to_find_out"] if one["rule"] == "Right industry"]
-    assert unknown == [{"rule": "Right industry", "points": 20, "disqualify": "", "properties": ["industry"]}]
+    assert unknown == [{"rule": "Right industry", "points": 20, "disqualify": "", "properties": ["company.industry"]}]
 
 
 async def test_a_score_is_as_of_now_and_not_as_of_its_last_telling(desk: Desk, api: httpx.AsyncClient) -> None:

@@ -149,7 +149,19 @@ class Truth:
         for fact in self.account.of("property"):
             if fact["type"] == "contact":
                 histories[self.lead(fact["id"]), fact["name"]][fact["at"]] = fact["value"]
+            elif fact["type"] == "company":  # what is known of a company counts from when it was the contact's
+                for lead, since in self.employed.get(str(fact["id"]), ()):
+                    histories[lead, f"company.{fact['name']}"][max(fact["at"], since)] = fact["value"]
         return histories
+
+    @cached_property
+    def employed(self) -> dict[str, list[tuple[Lead, int]]]:
+        """For each company who is with it, and since when; a simulated contact changes it never."""
+        employed: dict[str, list[tuple[Lead, int]]] = defaultdict(list)
+        for fact in self.account.of("property"):
+            if fact["name"] == "associatedcompanyid":
+                employed[fact["value"]].append((self.lead(fact["id"]), fact["at"]))
+        return employed
 
     @cached_property
     def told_values(self) -> dict[tuple[Lead, str], set[int]]:

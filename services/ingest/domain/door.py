@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from services.ingest.domain.companies import PRIMARY_COMPANY
 from services.ingest.domain.heard import (
     ACCEPTED,
     EARLIEST_MS,
@@ -34,6 +35,7 @@ from shared.events import (
     Message,
     PageVisited,
     PropertyValue,
+    RecordQueued,
     RecordTouched,
     RecordType,
     identity,
@@ -45,7 +47,7 @@ FORM_PROPERTY: Final = "recent_conversion_event_name"
 PAGE_PROPERTY: Final = "hs_analytics_last_url"
 TEST_EVENT_ID, TEST_OBJECT_ID = 100, 123  # what the Test button of HubSpot's console sends
 
-MADE, SET = "creation", "propertyChange"
+MADE, SET, MERGED = "creation", "propertyChange", "merge"
 
 _whole: Final = msgspec.json.Decoder(list[Event])
 _piece: Final = msgspec.json.Decoder(Event)
@@ -53,7 +55,7 @@ _piece: Final = msgspec.json.Decoder(Event)
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Whose changes are not told as they come.
+    """Whose changes are not told as they come, and what of companies is of use.
 
     What the app that is told set itself, or one of `own_apps`, is what we wrote: it tells nothing, and must
     not come back as a person's word. What an import does to contacts of a
@@ -62,6 +64,7 @@ class Rules:
 
     own_apps: frozenset[str] = frozenset()
     looked_up: Callable[[int], bool] = lambda _: False
+    of_companies: Callable[[int], Collection[str]] = lambda _: ()  # by portal: the properties that count there
 
 
 def normalise(body: bytes, *, received_at: datetime, rules: Rules = Rules()) -> Normalised:
@@ -115,6 +118,8 @@ def _take(event: Event, found: Normalised, rules: Rules) -> None:
         return
     late = event.is_import and rules.looked_up(event.portal_id)
     messages = _imported(event) if late and _is_of_contact(event) else messages_of(event)
+    if names := rules.of_companies(event.portal_id):
+        messages += _of_companies(event, names)
     found.messages.extend(messages)
     found.outcomes[ACCEPTED if messages else IGNORED] += 1
 
@@ -290,6 +295,40 @@ def _association(event: Event) -> list[Message]:
         if kind in _LOOKED_UP:
             return [_touched(event, kind, number, "associationChange")]
     return []
+
+
+# --- companies ---
+
+
+def _of_companies(event: Event, names: Collection[str]) -> list[Message]:
+    """Whose company is another now is looked up; so is, when there is time, everybody whose company changed."""
+    kind, verb = _subject(event)
+    if verb == "associationChange":
+        ends = dict(_ends(event))
+        if ends.keys() == {RecordType.CONTACT, RecordType.COMPANY}:
+            return [_contact_again(event, ends[RecordType.CONTACT])]
+    elif kind is RecordType.CONTACT and verb == SET and event.property_name == PRIMARY_COMPANY:
+        return [_contact_again(event, event.object_id)]
+    elif kind is RecordType.COMPANY and (verb == MERGED or (verb == SET and event.property_name in names)):
+        return [_queued(event, RecordType.COMPANY, _survivor(event))]
+    return []
+
+
+def _contact_again(event: Event, contact: int | None) -> Message:
+    if event.is_import:
+        return _queued(event, RecordType.CONTACT, contact)
+    return _touched(event, RecordType.CONTACT, contact, "company")
+
+
+def _queued(event: Event, kind: RecordType, number: int | None) -> RecordQueued:
+    """One for all that was set at one moment."""
+    return RecordQueued(
+        id=identity("RecordQueued", event.portal_id, kind, number, event.occurred_at),
+        tenant=tenant_of(event),
+        at=moment(event.occurred_at),
+        record=kind,
+        record_id=str(number),
+    )
 
 
 def _ends(event: Event) -> list[tuple[RecordType | None, int | None]]:

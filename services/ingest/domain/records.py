@@ -94,15 +94,16 @@ def messages_of(kind: RecordType, tenant: str, record: Record, contacts: Iterabl
     return tuple(_activity(kind, tenant, lead, record, act) for lead in leads)
 
 
-def contact_of(tenant: str, record: Record, names: Iterable[str]) -> tuple[Message, ...]:
+def contact_of(
+    tenant: str, record: Record, names: Iterable[str], more: Iterable[PropertyValue] = ()
+) -> tuple[Message, ...]:
     """Each of the properties with the time at which it was set, so that it cannot overwrite a newer webhook."""
     newest = {name: past[0] for name in names if (past := record.properties_with_history.get(name))}
-    if not newest:
+    own = [PropertyValue(name=name, value=last.value, at=last.timestamp) for name, last in sorted(newest.items())]
+    values = (*own, *more)
+    if not values:
         return ()
     lead = f"{tenant}:{record.id}"
-    values = tuple(
-        PropertyValue(name=name, value=last.value, at=last.timestamp) for name, last in sorted(newest.items())
-    )
     said = [part for value in values for part in (value.name, value.value, value.at.timestamp())]
     at = max(value.at for value in values)
     fact = identity("ContactChanged", lead, "looked up", *said)

@@ -33,6 +33,20 @@ def queued(
     ]
 
 
+def contacts_of(company: RecordQueued, contacts: Iterable[str]) -> tuple[RecordQueued, ...]:
+    """Each contact of a changed company, to be looked up: what is known of the company is known of them."""
+    return tuple(
+        RecordQueued(
+            id=identity("RecordQueued", company.id, contact),
+            tenant=company.tenant,
+            at=company.at,
+            record=RecordType.CONTACT,
+            record_id=contact,
+        )
+        for contact in contacts
+    )
+
+
 def missed_of(tenant: str, record: Record, since: datetime) -> Iterator[Message]:
     """What a contact did from `since` on, besides what its properties are now: made, forms, visits."""
     lead = f"{tenant}:{record.id}"

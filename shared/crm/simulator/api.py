@@ -50,6 +50,7 @@ DISPOSITIONS: Final = {
 }
 DEFAULTS: Final[dict[RecordType, tuple[str, ...]]] = {
     RecordType.CONTACT: ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname"),
+    RecordType.COMPANY: ("createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"),
     RecordType.DEAL: (
         "amount",
         "createdate",
@@ -66,8 +67,13 @@ KNOWN: Final[dict[RecordType, tuple[str, ...]]] = {
         *("address", "annualrevenue", "city", "company", "country", "email", "fax", "firstname", "gender"),
         *("hs_analytics_last_url", "hs_analytics_source", "hs_buying_role", "hs_language", "hs_lead_status"),
         *("hs_persona", "hs_seniority", "hubspot_owner_id", "industry", "jobtitle", "lastname", "lifecyclestage"),
-        *("message", "mobilephone", "numberofemployees", "phone", "recent_conversion_date"),
+        *("associatedcompanyid", "message", "mobilephone", "numemployees", "phone", "recent_conversion_date"),
         *("recent_conversion_event_name", "salutation", "state", "website", "work_email", "zip"),
+    ),
+    RecordType.COMPANY: (
+        *("address", "annualrevenue", "city", "country", "description", "founded_year", "hubspot_owner_id"),
+        *("industry", "is_public", "lifecyclestage", "numberofemployees", "phone", "state", "timezone", "type"),
+        *("website", "zip"),
     ),
 }
 OWN: Final = ("hs_createdate", "hs_lastmodifieddate", "hs_object_id")

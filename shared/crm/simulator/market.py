@@ -12,6 +12,7 @@ from shared.agreement.tree import FORMS, PROPERTY, Leaf, leaves
 from shared.crm.simulator.personas import (
     COUNTRIES,
     INDUSTRIES,
+    OF_COMPANY,
     ROLES,
     SITE,
     SIZES,
@@ -24,8 +25,8 @@ from shared.crm.simulator.personas import (
 OF_PERSONAS: Final = {
     "jobtitle": tuple(title for titles, _, _ in ROLES for title in titles),
     "hs_buying_role": tuple(role for _, role, _ in ROLES),
-    "numberofemployees": tuple(str(size) for size, _ in SIZES),
-    "industry": tuple(name for name, _ in INDUSTRIES),
+    f"{OF_COMPANY}numberofemployees": tuple(str(size) for size, _ in SIZES),
+    f"{OF_COMPANY}industry": tuple(name for name, _ in INDUSTRIES),
     "country": tuple(name for name, _ in COUNTRIES),
     "hs_analytics_source": tuple(name for name, _ in SOURCES),
 }

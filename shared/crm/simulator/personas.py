@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+OF_COMPANY: Final = "company."  # before a property of the company's record, as agreements name it
 SITE: Final = "https://www.example.com"
 
 FIRST_NAMES: Final = (
@@ -79,12 +80,31 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Life:
-    """A lead from its creation on: the properties it is created with, and what it does."""
+    """A lead from its creation on: the properties it is created with, those of its company too, and what it does."""
 
     number: int
     intent: Intent
     properties: dict[str, str]
     steps: tuple[Step, ...]
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The properties of the contact itself."""
+        return {name: value for name, value in self.properties.items() if not name.startswith(OF_COMPANY)}
+
+    @property
+    def of_company(self) -> dict[str, str]:
+        """The properties of its company's record, as the CRM calls them."""
+        return {
+            name.removeprefix(OF_COMPANY): value
+            for name, value in self.properties.items()
+            if name.startswith(OF_COMPANY)
+        }
+
+    @property
+    def domain(self) -> str:
+        """Where it has its mailbox."""
+        return self.properties["email"].rpartition("@")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,17 +147,18 @@ def _persona(rng: random.Random, number: int) -> dict[str, str]:
     titles, role, _ = rng.choices(ROLES, weights=[weight for _, _, weight in ROLES])[0]
     first, last = rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)
     company = f"{rng.choice(COMPANIES)} {rng.choice(KINDS_OF_COMPANY)}"
-    domain = company.lower().replace(" ", "-") + ".example"
     size = rng.choices([s for s, _ in SIZES], weights=[w for _, w in SIZES])[0]
+    title, industry = rng.choice(titles), _pick(rng, INDUSTRIES)
+    domain = f"{company.replace(' ', '-')}-{size}{industry[0]}.example"  # all of one domain are with one company
     known = {
         "firstname": first,
         "lastname": last,
         "email": f"{first}.{last}.{number}@{domain}".lower(),
         "company": company,
-        "jobtitle": rng.choice(titles),
+        "jobtitle": title,
         "hs_buying_role": role,
-        "numberofemployees": str(size),
-        "industry": _pick(rng, INDUSTRIES),
+        f"{OF_COMPANY}numberofemployees": str(size),
+        f"{OF_COMPANY}industry": industry,
         "country": _pick(rng, COUNTRIES),
         "hs_analytics_source": _pick(rng, SOURCES),
         "lifecyclestage": "lead",

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from shared.crm.simulator import truth
 from shared.crm.simulator.api import DISPOSITIONS
 from shared.crm.simulator.ledger import Ledger
-from shared.crm.simulator.personas import SOFTWARE, Market
+from shared.crm.simulator.personas import OF_COMPANY, SOFTWARE, Market
 from shared.crm.simulator.schedule import Schedule, in_business_hours
 from shared.crm.simulator.world import OWNERS, Owner, Record, Source, World, to_ms, to_text, user
 from shared.events import Channel, Direction, Outcome, RecordType, identity
@@ -216,7 +216,7 @@ class Reps:
     # --- selling ---
 
     def _talked(self, pursuit: Pursuit) -> None:
-        if pursuit.over or pursuit.rng.random() >= truth.chance(truth.BOOKS, _about(pursuit.contact)):
+        if pursuit.over or pursuit.rng.random() >= truth.chance(truth.BOOKS, self._about(pursuit.contact)):
             return
         starts = self._schedule.clock.now() + timedelta(seconds=24 * self._options.hour_s)
         said = {
@@ -245,13 +245,23 @@ class Reps:
         source, contacts = self._source(pursuit), [pursuit.contact.id]
         deal = self._world.create(RecordType.DEAL, said, source, contacts=contacts)
         market = self._options.market
-        won = pursuit.rng.random() < truth.chance(truth.BUYS, _about(pursuit.contact))
+        won = pursuit.rng.random() < truth.chance(truth.BUYS, self._about(pursuit.contact))
         last = market.won if won else "closedlost"
         self._in_hours(48, lambda: self._move(pursuit, deal, market.offered))
         self._in_hours(240, lambda: self._move(pursuit, deal, last))
 
     def _move(self, pursuit: Pursuit, deal: Record, stage: str) -> None:
         self._world.update(deal, {"dealstage": stage}, self._source(pursuit))
+
+    def _about(self, contact: Record) -> truth.Lead:
+        """What decides whether it buys, as of now."""
+        forms, urls = (
+            [value.value for value in contact.history.get(name, ())]
+            for name in ("recent_conversion_event_name", "hs_analytics_last_url")
+        )
+        company = self._world.company_of(contact)
+        of_company = {OF_COMPANY + name: value for name, value in (company.properties() if company else {}).items()}
+        return truth.lead(contact.properties() | of_company, forms, urls)
 
     # --- doing ---
 
@@ -290,15 +300,6 @@ class Reps:
 
     def _opening(self, moment: datetime) -> datetime:
         return in_business_hours(moment) if self._options.business_hours else moment
-
-
-def _about(contact: Record) -> truth.Lead:
-    """What decides whether it buys, as of now."""
-    forms, urls = (
-        [value.value for value in contact.history.get(name, ())]
-        for name in ("recent_conversion_event_name", "hs_analytics_last_url")
-    )
-    return truth.lead(contact.properties(), forms, urls)
 
 
 def _owner(name: str, lead: str) -> Owner:

@@ -24,7 +24,7 @@ from shared.crm.simulator.personas import SOFTWARE, Life, Market, Step, StepKind
 from shared.crm.simulator.reps import RepOptions, Reps
 from shared.crm.simulator.schedule import Schedule, in_business_hours
 from shared.crm.simulator.traffic import TIMEOUT_S, Counts, Traffic, TrafficOptions
-from shared.crm.simulator.world import FORM, Ids, Record, World, to_ms
+from shared.crm.simulator.world import BY_DOMAIN, FORM, Ids, Record, World, to_ms
 from shared.events import RecordType
 from shared.log import Log
 
@@ -212,7 +212,10 @@ class Simulation:
 
     def _begin(self, life: Life) -> None:
         self.born += 1
-        contact = self.world.create(RecordType.CONTACT, life.properties, FORM)
+        contact = self.world.create(RecordType.CONTACT, life.own, FORM)
+        if life.of_company:
+            company = self.world.company_at(life.domain, life.of_company, BY_DOMAIN)
+            self.world.employ(contact, company, BY_DOMAIN)
         self.ledger.fact("life", contact=contact.id, number=life.number, intent=str(life.intent))
         self._next(contact, life, 0)
 

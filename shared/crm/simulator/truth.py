@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.crm.simulator.personas import DECISION_FORMS, ROLES
+from shared.crm.simulator.personas import DECISION_FORMS, OF_COMPANY, ROLES
 
 DECISION_MAKERS, INFLUENCERS = frozenset(ROLES[0][0]), frozenset(ROLES[1][0])
+SIZE, INDUSTRY = f"{OF_COMPANY}numberofemployees", f"{OF_COMPANY}industry"
 RIGHT_SIZE: Final = range(50, 1001)  # employees
 CLOSE_BY: Final = frozenset({"Germany", "Austria", "Switzerland", "France", "Romania"})
 
@@ -42,7 +43,7 @@ EFFECTS: Final = (
     Effect(name="decision maker", log_odds=1.4, holds=lambda lead: lead.properties.get("jobtitle") in DECISION_MAKERS),
     Effect(name="influencer", log_odds=0.6, holds=lambda lead: lead.properties.get("jobtitle") in INFLUENCERS),
     Effect(name="right size", log_odds=1.0, holds=lambda lead: _size(lead) in RIGHT_SIZE),
-    Effect(name="industry", log_odds=0.0, holds=lambda lead: lead.properties.get("industry") == "COMPUTER_SOFTWARE"),
+    Effect(name="industry", log_odds=0.0, holds=lambda lead: lead.properties.get(INDUSTRY) == "COMPUTER_SOFTWARE"),
     Effect(name="close by", log_odds=0.4, holds=lambda lead: lead.properties.get("country") in CLOSE_BY),
     Effect(name="asked for us", log_odds=1.2, holds=lambda lead: not lead.forms.isdisjoint(DECISION_FORMS)),
     Effect(name="looked at prices", log_odds=0.5, holds=lambda lead: _saw(lead, "/pricing")),
@@ -66,7 +67,7 @@ def chance(base: float, lead: Lead) -> float:
 
 
 def _size(lead: Lead) -> int:
-    return int(lead.properties.get("numberofemployees") or 0)
+    return int(lead.properties.get(SIZE) or 0)
 
 
 def _saw(lead: Lead, path: str) -> bool:

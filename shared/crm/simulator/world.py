@@ -40,8 +40,9 @@ TO_CONTACT: Final[dict[RecordType, int]] = {
     RecordType.COMMUNICATION: 81,
 }
 OWN_SUBSCRIPTIONS: Final = frozenset({RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL})
+PRIMARY_COMPANY: Final = "associatedcompanyid"
 MODIFIED: Final = {RecordType.CONTACT: "lastmodifieddate"}
-CREATED: Final = {RecordType.CONTACT: "createdate", RecordType.DEAL: "createdate"}
+CREATED: Final = dict.fromkeys((RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL), "createdate")
 
 
 def to_ms(moment: datetime) -> int:
@@ -64,6 +65,7 @@ class Source:
 
 FORM: Final = Source(kind="FORM", id="form")
 ANALYTICS: Final = Source(kind="ANALYTICS", id="WebAnalyticsPropertyCalculation")
+BY_DOMAIN: Final = Source(kind="AUTO_ASSOCIATE_BY_DOMAIN", id="AssociateContactsToCompanies")
 INTEGRATION: Final = Source(kind="INTEGRATION", id=str(APP_ID))
 
 
@@ -173,6 +175,7 @@ class World:
         self.portal = portal
         self.records: dict[tuple[RecordType, int], Record] = {}
         self._of_contact: dict[int, list[Record]] = {}
+        self._companies: dict[str, Record] = {}  # by domain
 
     def next_number(self) -> int:
         """A number that no record has, to make a life from."""
@@ -228,6 +231,27 @@ class World:
         self._listener(self._association(here, there, now, source))
         self._listener(self._association(there, here, now, source))
 
+    def company_at(self, domain: str, properties: Mapping[str, str], source: Source) -> Record:
+        """The company of a domain; made with these properties when there is none."""
+        if domain not in self._companies:
+            known = {"name": domain.partition(".")[0], "domain": domain, **properties}
+            self._companies[domain] = self.create(RecordType.COMPANY, known, source)
+        return self._companies[domain]
+
+    def employ(self, contact: Record, company: Record, source: Source) -> None:
+        """Make it the contact's primary company, and its only one."""
+        if (former := self.company_of(contact)) is not None:
+            former.contacts.remove(contact.id)
+            self._of_contact[contact.id].remove(former)
+        self.associate(company, contact.id, source)
+        contact.changed_ms = now = max(self._moment(contact), company.changed_ms)
+        self._set(contact, PRIMARY_COMPANY, Value(value=str(company.id), ms=now, source=source))
+
+    def company_of(self, contact: Record) -> Record | None:
+        """Its primary company, while that is remembered."""
+        number = contact.get(PRIMARY_COMPANY)
+        return self.find(RecordType.COMPANY, int(number)) if number else None
+
     def submit_form(self, contact: Record, form: str, page: str) -> None:
         """A form submission: HubSpot tells it as the contact's most recent conversion."""
         now = self._moment(contact)
@@ -249,6 +273,8 @@ class World:
             del self.records[kind, oldest]
             if kind is RecordType.CONTACT:
                 self._of_contact.pop(oldest, None)
+            elif kind is RecordType.COMPANY:
+                self._companies = {domain: record for domain, record in self._companies.items() if record.id != oldest}
 
     def _moment(self, record: Record) -> int:
         # No two changes of one record share a millisecond: which is newer must be plain to all.

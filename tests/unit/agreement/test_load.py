@@ -68,7 +68,7 @@ def test_its_seven_parts_stand_in_the_order_in_which_they_are_explained() -> Non
 
 
 def test_hand_off_is_told_what_its_conditions_and_its_information_need() -> None:
-    assert {"numberofemployees", "country", "email", "jobtitle", "hs_analytics_source"} <= load(SHIPPED).profile
+    assert {"company.numberofemployees", "country", "email", "jobtitle", "hs_analytics_source"} <= load(SHIPPED).profile
 
 
 def test_norway_stays_norway(write: Write) -> None:

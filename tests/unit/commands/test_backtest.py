@@ -52,7 +52,7 @@ from tests.agreements import PLAIN, SHIPPED_FILE, own_grades, own_text, with_fol
 TENANT = "hubspot:62515"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # a Monday
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-CHIEF = {"jobtitle": "CEO", "country": "RO", "numberofemployees": "80", "email": "ada@example.test"}
+CHIEF = {"jobtitle": "CEO", "country": "RO", "company.numberofemployees": "80", "email": "ada@example.test"}
 SHIPPED_TEXT = SHIPPED_FILE.read_text("utf-8")
 
 
@@ -302,8 +302,8 @@ def test_an_erased_lead_is_not_named(desk: Desk) -> None:
     desk.has([person(1), form(1, name="ebook"), person(2), form(2, name="ebook"), erased])
     found = desk.tests(
         (
-            "numberofemployees: {between: [50, 1000]}}, points: 25",
-            "numberofemployees: {between: [50, 1000]}}, points: -25",
+            "company.numberofemployees: {between: [50, 1000]}}, points: 25",
+            "company.numberofemployees: {between: [50, 1000]}}, points: -25",
         )
     )
     assert [one.lead for one in found.leads] == [lead(2)]

@@ -33,6 +33,7 @@ def crm() -> httpx.AsyncClient:
 def file(tmp_path: Path) -> Path:
     """An agreement in which the people are the CRM's, but for what each test changes."""
     text = SMALL.read_text("utf-8").replace("grade: [A1, A2], fit: B", "definition: mql")
+    text = text.replace("numberofemployees", "company.numberofemployees")
     for name, owner in (("ioana@example.com", "Ana@sales.example"), ("dan@example.com", "ben@sales.example")):
         text = text.replace(name, owner)
     path = tmp_path / "agreement.yaml"
@@ -59,11 +60,34 @@ async def test_what_the_crm_has_is_right(file: Path) -> None:
 
 
 async def test_a_property_that_the_crm_does_not_have_is_told_with_what_may_be_meant(file: Path) -> None:
+    change(file, "company.numberofemployees", "numemployes")
+    assert (await found(file))[0] == [
+        "warning: qualification.fit.rules[0].when.numemployes.between: numemployes is no property of contacts in"
+        " the CRM; did you mean numemployees?"
+    ]
+
+
+async def test_a_property_of_companies_is_looked_for_among_those_of_companies(file: Path) -> None:
     change(file, "numberofemployees", "numberofemployes")
     assert (await found(file))[0] == [
-        "warning: qualification.fit.rules[0].when.numberofemployes.between: numberofemployes is no property of"
-        " contacts in the CRM; did you mean numberofemployees?"
+        "warning: qualification.fit.rules[0].when.company.numberofemployes.between: company.numberofemployes is no"
+        " property of companies in the CRM; did you mean company.numberofemployees?"
     ]
+
+
+async def test_a_token_that_may_not_read_companies_checks_all_else(file: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "companies" in request.url.path:
+            return httpx.Response(403, json={"category": "MISSING_SCOPES"})
+        return httpx.Response(200, json={"results": []})
+
+    change(file, "numberofemployees", "numberofemployes")
+    said: list[str] = []
+    environ = {"LEADPACT_HUBSPOT_TOKEN": TOKEN, "LEADPACT_HUBSPOT_API": "http://crm.example"}
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    problems = await check([file], environ, say=said.append, http=http)
+    assert not any("numberofemployes" in problem.text for problem in problems)
+    assert [text.partition(":")[0] for text in said] == ["the CRM was not asked for the properties of companies"]
 
 
 async def test_a_person_who_is_not_in_the_crm_any_more_is_told(file: Path) -> None:

@@ -21,7 +21,7 @@ from shared.events import FormSubmitted, PageVisited
 from tests.agreements import SHIPPED_FILE
 from tests.unit.commands.past_month import Lead, month
 
-PROPERTIES = ("jobtitle", "numberofemployees", "industry", "country", "email", "firstname", "lastname")
+PROPERTIES = ("jobtitle", "company.numberofemployees", "company.industry", "country", "email", "firstname", "lastname")
 FLAT = SHIPPED_FILE.read_text("utf-8").replace("points: 40}", "points: 1}")
 
 

@@ -70,7 +70,7 @@ async def test_more_records_changed_at_one_moment_than_a_search_finds_are_all_as
     monkeypatch.setattr(simulated, "MAX_FOUND", 400)
     crm, bus = Crm(), Bus()
     made = [crm.world.create(RecordType.CONTACT, {"email": f"{n}@example.com"}, FORM) for n in range(1001)]
-    done = await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON, at=NOON)
+    done = await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON, at=NOON, companies=True)
     assert [one.record_id for one in bus.queued] == [str(record.id) for record in made]
     assert done.changed == {RecordType.CONTACT: 1001}
 
@@ -81,7 +81,7 @@ async def test_what_was_not_changed_since_is_left_alone() -> None:
     changed = crm.world.create(RecordType.CONTACT, {"email": "new@example.com"}, FORM)
     crm.clock.advance(HOUR)
     crm.world.update(changed, {"jobtitle": "CEO"}, FORM)
-    await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON + HOUR, at=NOON)
+    await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON + HOUR, at=NOON, companies=True)
     assert [one.record_id for one in bus.queued] == [str(changed.id)]
 
 
@@ -102,7 +102,9 @@ async def test_a_crm_that_asks_to_wait_is_asked_again_from_where_it_stopped() ->
         return httpx.Response(200, json={"total": 2, "results": [record]} | more)
 
     bus = Bus()
-    await reconcile(client(httpx.MockTransport(answer)), bus.publish, tenant=TENANT, since=NOON, at=NOON)
+    await reconcile(
+        client(httpx.MockTransport(answer)), bus.publish, tenant=TENANT, since=NOON, at=NOON, companies=True
+    )
     assert [one.record_id for one in bus.queued] == ["7", "14"]
     assert asked == ["0", "7", "7"]
 
@@ -114,7 +116,9 @@ async def test_a_kind_that_the_token_may_not_read_is_left_out_and_named() -> Non
         return httpx.Response(200, json={"results": [{"id": "7", "updatedAt": "2026-11-24T12:00:00Z"}]})
 
     bus = Bus()
-    done = await reconcile(client(httpx.MockTransport(answer)), bus.publish, tenant=TENANT, since=NOON, at=NOON)
+    done = await reconcile(
+        client(httpx.MockTransport(answer)), bus.publish, tenant=TENANT, since=NOON, at=NOON, companies=True
+    )
     assert {one.record for one in bus.queued} == set(KINDS) - {RecordType.EMAIL}
     assert list(done.left_out) == [RecordType.EMAIL]
     assert "scope" in done.left_out[RecordType.EMAIL]
@@ -124,7 +128,7 @@ async def test_a_crm_whose_day_is_used_up_ends_it() -> None:
     limit = httpx.Response(429, json={"policyName": "DAILY", "errorType": "RATE_LIMIT"})
     crm = client(httpx.MockTransport(lambda _: limit))
     with pytest.raises(Later, match="daily limit"):
-        await reconcile(crm, Bus().publish, tenant=TENANT, since=NOON, at=NOON)
+        await reconcile(crm, Bus().publish, tenant=TENANT, since=NOON, at=NOON, companies=True)
 
 
 async def test_each_reconcile_asks_for_itself() -> None:
@@ -132,7 +136,7 @@ async def test_each_reconcile_asks_for_itself() -> None:
     crm, bus = Crm(), Bus()
     crm.world.create(RecordType.CONTACT, {}, FORM)
     for at in (NOON, NOON + HOUR):
-        await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON, at=at)
+        await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON, at=at, companies=True)
     assert len({one.id for one in bus.queued}) == 2
 
 

@@ -57,7 +57,7 @@ NOW = START + timedelta(days=30)
 TENANT, LEAD = "hubspot:1", "hubspot:1:7"
 
 moments = st.integers(0, 40).map(lambda hours: START + timedelta(hours=hours))
-names = st.sampled_from(["jobtitle", "country", "email", "numberofemployees"])
+names = st.sampled_from(["jobtitle", "country", "email", "company.numberofemployees"])
 texts = st.sampled_from([None, "", "CEO", "Sales Manager", "DE", "RO", "ana@gmail.com", "ana@x.example", "80", "900"])
 clicks = st.builds(
     lambda name, clicked: (name, str(int(clicked.timestamp() * 1000))),

@@ -40,7 +40,12 @@ INTEREST = AGREEMENT.qualification.interest
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 TENANT, LEAD, OTHER = "hubspot:1", "hubspot:1:7", "hubspot:1:8"
-CEO = {"jobtitle": "Chief Executive Officer", "country": "DE", "numberofemployees": "80", "email": "ana@x.example"}
+CEO = {
+    "jobtitle": "Chief Executive Officer",
+    "country": "DE",
+    "company.numberofemployees": "80",
+    "email": "ana@x.example",
+}
 
 
 class Story:
@@ -262,7 +267,7 @@ def test_every_rule_of_fit_says_why_it_holds_or_not() -> None:
     )
     assert asked["Right size"] == (
         None,
-        "it is not known: whether numberofemployees is between 50 and 1000 cannot be told",
+        "it is not known: whether company.numberofemployees is between 50 and 1000 cannot be told",
     )
 
 
@@ -288,9 +293,9 @@ def unknown(story: Story) -> list[tuple[str, float, str]]:
 def test_what_is_not_known_is_to_find_out_the_most_points_first() -> None:
     assert unknown(Story().has(firstname="Ana")) == [
         ("Role: decision maker", 40, "jobtitle"),
-        ("Right size", 25, "numberofemployees"),
+        ("Right size", 25, "company.numberofemployees"),
         ("Role: influencer", 20, "jobtitle"),
-        ("Right industry", 20, "industry"),
+        ("Right industry", 20, "company.industry"),
         ("Our markets", 15, "country"),
         ("Throw-away mailbox", -40, "email"),
         ("Free mailbox", -20, "email"),
@@ -299,12 +304,12 @@ def test_what_is_not_known_is_to_find_out_the_most_points_first() -> None:
 
 
 def test_what_is_known_is_nothing_to_find_out_whether_it_holds_or_not() -> None:
-    assert unknown(Story().has(**CEO, industry="FARMING")) == []
+    assert unknown(Story().has(**CEO, **{"company.industry": "FARMING"})) == []
 
 
 def test_what_is_known_unclearly_is_to_find_out() -> None:
-    story = Story().has(**(CEO | {"numberofemployees": "11-200", "country": "EMEA"}), industry="FARMING")
-    assert unknown(story) == [("Right size", 25, "numberofemployees"), ("Our markets", 15, "country")]
+    story = Story().has(**(CEO | {"company.numberofemployees": "11-200", "country": "EMEA", "company.industry": "FARMING"}))
+    assert unknown(story) == [("Right size", 25, "company.numberofemployees"), ("Our markets", 15, "country")]
 
 
 def test_another_persona_is_worth_what_it_would_add_to_the_best_that_holds() -> None:
@@ -327,15 +332,15 @@ def test_of_a_rule_only_what_it_still_lacks_is_to_find_out() -> None:
 
 
 def test_a_score_tells_what_is_to_find_out_and_that_it_was_found_out() -> None:
-    story = Story().has(**(CEO | {"numberofemployees": ""}))
+    story = Story().has(**(CEO | {"company.numberofemployees": ""}))
     assert [one.rule for one in story.last.to_find_out] == ["Right size", "Right industry"]
-    story.after(DAY).has(industry="FARMING")
+    story.after(DAY).has(**{"company.industry": "FARMING"})
     assert [one.rule for one in story.last.to_find_out] == ["Right size"]
     assert len(story.told) == 2
 
 
 @given(
-    st.dictionaries(st.sampled_from(sorted({*CEO, "industry"})), st.sampled_from(["CEO", "DE", "80", "x@gmail.com"]))
+    st.dictionaries(st.sampled_from(sorted({*CEO, "company.industry"})), st.sampled_from(["CEO", "DE", "80", "x@gmail.com"]))
 )
 def test_what_is_to_find_out_is_what_its_properties_decide(known: dict[str, str]) -> None:
     """Nothing is both: a reason and still to find out."""

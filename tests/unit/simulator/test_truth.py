@@ -14,7 +14,7 @@ from tests.unit.simulator.test_reps import NOON, an_office
 
 STRANGER = truth.lead({}, (), ())
 BEST = truth.lead(
-    {"jobtitle": "CEO", "numberofemployees": "120", "country": "Germany"},
+    {"jobtitle": "CEO", "company.numberofemployees": "120", "country": "Germany"},
     ("Landing: demo-request",),
     ("https://www.example.com/pricing?v=1",),
 )
@@ -34,7 +34,7 @@ def test_effects_multiply_the_odds() -> None:
 
 
 def test_an_industry_changes_nothing() -> None:
-    assert truth.chance(0.0, truth.lead({"industry": "COMPUTER_SOFTWARE"}, (), ())) == 0.5
+    assert truth.chance(0.0, truth.lead({"company.industry": "COMPUTER_SOFTWARE"}, (), ())) == 0.5
 
 
 async def test_the_ledger_begins_with_the_truth(tmp_path: Path) -> None:
