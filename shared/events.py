@@ -158,10 +158,14 @@ class PropertyValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ContactChanged(LeadMessage, frozen=True, kw_only=True):
-    """A contact was created or some of its properties were set. Newest `at` wins, each for itself."""
+    """A contact was created or some of its properties were set. Newest `at` wins, each for itself.
+
+    `reconciled`: a reconcile told it, so what is news of it was missed by webhooks, or they are late.
+    """
 
     values: tuple[PropertyValue, ...] = ()
     created: bool = False
+    reconciled: bool = False
 
 
 class FormSubmitted(LeadMessage, frozen=True, kw_only=True):
@@ -169,12 +173,14 @@ class FormSubmitted(LeadMessage, frozen=True, kw_only=True):
 
     form: str
     page: str = ""
+    reconciled: bool = False
 
 
 class PageVisited(LeadMessage, frozen=True, kw_only=True):
     """A known contact saw a page; `url` whole, as the CRM tells it."""
 
     url: str
+    reconciled: bool = False
 
 
 class ActivityLogged(LeadMessage, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from datetime import timedelta
 from services.ingest.asking import Asking
 from services.ingest.door import Crowd, WebhookDoor
 from services.ingest.metrics import IngestMetrics
-from services.ingest.settings import IngestSettings
+from services.ingest.reconciling import Reconciling
+from services.ingest.settings import IngestSettings, elapsed
 from services.ingest.sources import sources
 from services.ingest.spool import Spool
 from services.ingest.worker import Lookups, State, workers
@@ -28,6 +29,8 @@ def build(parts: Parts) -> Service:
     settings = IngestSettings.read(parts.environ)
     metrics = IngestMetrics(parts.registry)
     spool = _spool(parts, settings, metrics)
+    if not settings.tokens:
+        log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
     crms, in_time = _crms(settings, settings.lookups_rate), _crms(settings, settings.imports_rate)
     keep = timedelta(days=settings.visitor_days)
     lookups = [_lookups(parts, one, metrics) for one in (crms, in_time)]
@@ -37,6 +40,9 @@ def build(parts: Parts) -> Service:
         "imports": imports.consume,
         "ask": Asking(work, keep=keep, metrics=metrics).run,
     }
+    asking = _crms(settings, settings.reconcile_rate)
+    if asking and settings.reconcile_every:
+        tasks["reconcile"] = _reconciling(parts, settings, asking, metrics).run
     if spool is not None:
         tasks["drain"] = lambda: spool.drain(parts.bus.publish)
 
@@ -47,7 +53,7 @@ def build(parts: Parts) -> Service:
     async def close() -> None:
         if spool is not None:
             await spool.close()
-        for crm in (*crms.values(), *in_time.values()):
+        for crm in (*crms.values(), *in_time.values(), *asking.values()):
             await crm.close()
 
     return Service(
@@ -60,9 +66,21 @@ def build(parts: Parts) -> Service:
     )
 
 
+def _reconciling(
+    parts: Parts, settings: IngestSettings, crms: Mapping[int | None, HubSpot], metrics: IngestMetrics
+) -> Reconciling:
+    return Reconciling(
+        crms,
+        parts.bus.publish,
+        engine=parts.engine,
+        clock=parts.clock,
+        every=elapsed(settings.reconcile_every),
+        company_properties=_named(parts, lambda agreement: agreement.company_properties),
+        metrics=metrics,
+    )
+
+
 def _crms(settings: IngestSettings, rate: int) -> dict[int | None, HubSpot]:
-    if not settings.tokens:
-        log.warning("lookups_off", setting="LEADPACT_HUBSPOT_TOKEN")
     return {portal: HubSpot(settings.api, token, rate=rate) for portal, token in settings.tokens}
 
 

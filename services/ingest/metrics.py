@@ -49,6 +49,14 @@ class IngestMetrics:
             registry=registry,
         )
 
+        self.reconciled = Counter(
+            "leadpact_reconciled_records",
+            "Records that the CRM listed as changed when it was asked on schedule, and that were queued to be looked"
+            " up; not what was missed of them (leadpact_facts_missed_total).",
+            ["kind"],
+            registry=registry,
+        )
+
     def expect(self, source: str) -> None:
         """Show a source from the start, with nothing yet."""
         for outcome in OUTCOMES:

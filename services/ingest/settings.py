@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 
 from services.ingest.domain.keys import standard_key
 from services.ingest.mapping import Declared
 from services.ingest.noise import Ours
+from shared.calendars import SECONDS, Span
 from shared.crm.hubspot import Signature
 from shared.errors import WrongSetting
 from shared.settings import Settings, boolean, integer, public_url, setting, url, words
 
 MEBIBYTE = 1024 * 1024
 MIN_KEY_BYTES = 16
+SHORTEST = timedelta(hours=1)
+NEVER = Span(amount=0, unit="h")
+
+
+def interval(text: str) -> Span:
+    """A duration of an hour or more, or off, which is none."""
+    span = NEVER if text.lower() == "off" else Span.parse(text)
+    if span and elapsed(span) < SHORTEST:
+        raise ValueError("must be 1h or more, as 1d, or off")
+    return span
+
+
+def elapsed(span: Span) -> timedelta:
+    """As time goes by: a day has 24 hours."""
+    return timedelta(seconds=span.amount * SECONDS[span.unit])
 
 
 def signatures(text: str) -> tuple[Signature, ...]:
@@ -146,6 +163,13 @@ class IngestSettings(EventsSettings):
         integer(3, 10_000),
         default=100,
         doc="requests to the CRM's API in ten seconds at most; half of them for imports and to reconcile",
+    )
+
+    reconcile_every: Span = setting(
+        "LEADPACT_RECONCILE_EVERY",
+        interval,
+        default=Span(amount=1, unit="d"),
+        doc="how often the CRM is asked what changed, for what webhooks missed, as 1d or 6h; off: never",
     )
 
     @property

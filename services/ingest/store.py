@@ -1,4 +1,4 @@
-"""ingest's table of visitors, and every query on it."""
+"""ingest's tables of visitors and of reconciles, and every query on them."""
 
 from __future__ import annotations
 
@@ -43,6 +43,17 @@ _FORGET = sa.text("""
     )
     DELETE FROM ingest.visitors WHERE visitor IN (SELECT visitor FROM theirs)
 """)
+
+_FIRST_SEEN = sa.text("""
+    INSERT INTO ingest.reconciles (tenant, covered_until, claimed_at)
+    VALUES (:tenant, :now, to_timestamp(0)) ON CONFLICT DO NOTHING
+""")
+_CLAIM_RECONCILE = sa.text("""
+    UPDATE ingest.reconciles SET claimed_at = :now
+    WHERE tenant = :tenant AND covered_until <= :covered AND claimed_at <= :free
+    RETURNING covered_until
+""")
+_RECONCILED = sa.text("UPDATE ingest.reconciles SET covered_until = :until WHERE tenant = :tenant")
 
 
 async def load(conn: AsyncConnection, keys: Sequence[str]) -> dict[str, Visitor | None]:
@@ -99,3 +110,21 @@ async def rename(conn: AsyncConnection, former: str, lead: str) -> None:
 async def forget(conn: AsyncConnection, former: str) -> None:
     """Drop who was known as a lead, by whatever chain of keys (visitors_known_as)."""
     await conn.execute(_FORGET, {"former": former})
+
+
+async def claim_reconcile(
+    conn: AsyncConnection, tenant: str, now: datetime, *, every: timedelta, lease: timedelta
+) -> datetime | None:
+    """Until when the tenant was reconciled, when the next is due and nobody began it within `lease` (reconciles_pkey).
+
+    The first is due `every` after the tenant is first seen here.
+    """
+    await conn.execute(_FIRST_SEEN, {"tenant": tenant, "now": now})
+    given = {"tenant": tenant, "now": now, "covered": now - every, "free": now - lease}
+    covered: datetime | None = await conn.scalar(_CLAIM_RECONCILE, given)
+    return covered
+
+
+async def reconciled(conn: AsyncConnection, tenant: str, *, until: datetime) -> None:
+    """All that was changed before was asked for (reconciles_pkey)."""
+    await conn.execute(_RECONCILED, {"tenant": tenant, "until": until})

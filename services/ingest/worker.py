@@ -167,7 +167,8 @@ class Lookups:
             if record.id in keys:
                 more = values_of(record, companies, of_company) if companies is not None else ()
                 missed = missed_of(asked.tenant, record, asked.since) if asked.since else ()
-                found[keys[record.id]] = (*missed, *contact_of(asked.tenant, record, names, more))
+                known = contact_of(asked.tenant, record, names, more, reconciled=asked.since is not None)
+                found[keys[record.id]] = (*missed, *known)
         return found
 
     async def _companies_of(

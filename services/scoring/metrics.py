@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.scoring.domain.history import Happened
 from services.scoring.domain.lead import Lead
 from shared.agreement import Agreement
 from shared.events import LeadScored
@@ -22,6 +23,14 @@ class Rescored(Decision[Lead]):
 @dataclass(frozen=True, kw_only=True)
 class Faded(Decision[Lead]):
     """A stored lead judged because waiting alone changes what was told of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard(Decision[Lead]):
+    """What a message made: `happened` where it is a new score; `missed`: a reconcile told it, and no webhook had."""
+
+    happened: Happened | None = None
+    missed: bool = False
 
 
 class ScoringMetrics:
@@ -61,6 +70,11 @@ class ScoringMetrics:
             ["tenant", "version"],
             registry=registry,
         )
+        self._missed = Counter(
+            "leadpact_facts_missed",
+            "Changes of contacts, forms and visits that a reconcile told and that no webhook had told within an hour.",
+            registry=registry,
+        )
         for outcome in ("told", "quiet"):
             self._judged.labels(outcome)
             self._rescored.labels(outcome)
@@ -76,6 +90,7 @@ class ScoringMetrics:
         for _, decision in decisions:
             judged = self._counter_of(decision)
             judged.labels("told" if decision.messages else "quiet").inc()
+            self._missed.inc(isinstance(decision, Heard) and decision.missed)
             for message in decision.messages:
                 if isinstance(message, LeadScored):
                     self._scored.labels(message.grade).inc()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import structs
@@ -16,7 +17,7 @@ from services.scoring.domain.acts import engagement
 from services.scoring.domain.history import Entry, Happened
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import scorer_of
-from services.scoring.metrics import Faded, Rescored, ScoringMetrics
+from services.scoring.metrics import Faded, Heard, Rescored, ScoringMetrics
 from shared import events
 from shared.events import (
     ActivityLogged,
@@ -31,6 +32,8 @@ from shared.events import (
     Topic,
 )
 from shared.work import Changes, Decision, Facts, Handler, Worker
+
+LATE: Final = timedelta(hours=1)  # a webhook that comes after it is taken for missed; retries go on for a day
 
 
 def _changed(lead: Lead, message: ContactChanged, facts: Facts[Lead]) -> Decision[Lead]:
@@ -97,16 +100,19 @@ def _conclude(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead
     said = message if message.lead == facts.key else structs.replace(message, lead=facts.key)
     scorer = scorer_of(facts.agreement)
     state, scored = scorer.conclude(before, after, said, facts.now)
+    missed = _was_missed(before, after, message, facts.now)
     if scored is None:
-        return Decision(state=state)
-    return Judged(state=state, messages=(scored,), happened=history.happened(before, state, message, scorer.asked))
+        return Heard(state=state, missed=True) if missed else Decision(state=state)
+    happened = history.happened(before, state, message, scorer.asked)
+    return Heard(state=state, messages=(scored,), happened=happened, missed=missed)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged(Decision[Lead]):
-    """A fact that made a new score, and what it was."""
-
-    happened: Happened
+def _was_missed(before: Lead, after: Lead, message: LeadMessage, now: datetime) -> bool:
+    """Whether a reconcile told something new that a webhook should have told by now."""
+    told = isinstance(message, ContactChanged | FormSubmitted | PageVisited) and message.reconciled
+    if not told or message.at > now - LATE:
+        return False
+    return any(getattr(before, what) is not getattr(after, what) for what in ("properties", "forms", "pages"))
 
 
 def rejudged(lead: Lead, facts: Facts[Lead]) -> Rescored:
@@ -138,7 +144,8 @@ def _entries(changes: Changes[Lead]) -> list[tuple[str, Entry]]:
 
 
 def _happened(decision: Decision[Lead], scored: LeadScored) -> Happened:
-    return decision.happened if isinstance(decision, Judged) else history.without_a_fact(scored)
+    happened = decision.happened if isinstance(decision, Heard) else None
+    return happened or history.without_a_fact(scored)
 
 
 def worker(metrics: ScoringMetrics) -> Worker[Lead]:

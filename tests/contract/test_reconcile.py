@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,8 @@ from starlette.applications import Starlette
 from services.commands import reconciling
 from services.ingest.domain import door
 from services.ingest.metrics import IngestMetrics
+from services.ingest.reconcile import Reconciled
+from services.ingest.reconciling import Reconciling
 from services.ingest.worker import Lookups, workers
 from services.scoring import store
 from services.scoring.domain.score import Scorer
@@ -29,7 +31,7 @@ from services.scoring.worker import HANDLERS as JUDGED
 from services.scoring.worker import worker as scoring
 from shared import events
 from shared.agreement import Agreements
-from shared.bus import Bus
+from shared.bus import Bus, NewRecord
 from shared.clock import ManualClock
 from shared.crm.hubspot import HubSpot
 from shared.crm.simulator.api import Api, ApiOptions
@@ -37,6 +39,7 @@ from shared.crm.simulator.ledger import Event, Ledger
 from shared.crm.simulator.personas import StepKind, make_life
 from shared.crm.simulator.world import BY_DOMAIN, FORM, Ids, World, user
 from shared.database import make_engine, migrate
+from shared.errors import Later
 from shared.events import Message, RecordType, Topic
 from shared.metrics import CommonMetrics
 from shared.work import Work, to_record
@@ -93,7 +96,7 @@ class Town:
         self.engine: AsyncEngine = make_engine(uri)
         self.clock = ManualClock(NOW)
         self.agreements = Agreements(SHIPPED)
-        registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         hubspot = HubSpot("http://crm.example", "t", rate=10_000, http=crm.http())
         lookups = Lookups(
             lambda _: hubspot,
@@ -162,6 +165,10 @@ class Town:
         scorer, told = Scorer(SHIPPED), "SELECT lead, grade, fit, interest FROM scoring.leads ORDER BY lead"
         return [[scorer.score(leads[key], NOW) for key in keys], [tuple(row) for row in await self.rows(told)]]
 
+    def missed(self) -> float | None:
+        """How many facts were told by a reconcile alone."""
+        return self.registry.get_sample_value("leadpact_facts_missed_total")
+
     async def rows(self, sql: str) -> list[Any]:
         async with self.engine.connect() as conn:
             return list((await conn.execute(sa.text(sql))).all())
@@ -199,8 +206,97 @@ async def test_a_reconcile_makes_good_what_webhooks_missed_and_another_changes_n
     assert await poor.scores() != wanted
     assert await poor.reconciles() == changed
     assert await poor.scores() == wanted
-    told = await poor.on(Topic.LEAD_SCORES)
+    told = {message.id for message in await poor.on(Topic.LEAD_SCORES)}
+    missed = poor.missed()
+    assert missed > 0
     calls = {message.lead for message in await poor.on(Topic.CRM_EVENTS) if isinstance(message, events.ActivityLogged)}
     assert len(calls) == LIVES
     assert await poor.reconciles() == changed
-    assert await poor.on(Topic.LEAD_SCORES) == told
+    assert {message.id for message in await poor.on(Topic.LEAD_SCORES)} == told
+    assert poor.missed() == missed
+    assert whole.missed() == 0
+    assert await whole.reconciles() == changed
+    assert whole.missed() == 0
+
+
+# --- on a schedule ---
+
+
+class Office:
+    """Processes of ingest that share one database, and what they queued."""
+
+    def __init__(self, uri: str) -> None:
+        self.engine, self.clock = make_engine(uri), ManualClock(NOW)
+        self.crm, self.queued = Crm(), list[NewRecord]()
+        self.crm.lives_a_day()
+        self.hubspot = HubSpot("http://crm.example", "t", rate=10_000, http=self.crm.http(), searches_per_s=10_000)
+
+    def process(self, *, bus_away: bool = False) -> Reconciling:
+        async def publish(records: Sequence[NewRecord]) -> None:
+            if bus_away:
+                raise Later("bus_away", "the bus did not answer")
+            self.queued += records
+
+        return Reconciling(
+            {None: self.hubspot},
+            publish,
+            engine=self.engine,
+            clock=self.clock,
+            every=timedelta(days=1),
+            company_properties=lambda _: SHIPPED.company_properties,
+            metrics=IngestMetrics(CollectorRegistry()),
+        )
+
+    async def look(self, *, bus_away: bool = False) -> Reconciled | None:
+        return await self.process(bus_away=bus_away).look("hubspot:62515", self.hubspot)
+
+
+@pytest.fixture
+async def office(new_database: Callable[[], str]) -> AsyncIterator[Office]:
+    uri = new_database()
+    await asyncio.to_thread(migrate, uri, "ingest")
+    made = Office(uri)
+    yield made
+    await made.engine.dispose()
+
+
+async def test_the_first_reconcile_comes_once_the_interval_is_over(office: Office) -> None:
+    assert await office.look() is None
+    office.clock.advance(timedelta(hours=23))
+    assert await office.look() is None
+    office.clock.advance(timedelta(hours=1))
+    assert (await office.look()) is not None
+
+
+async def test_of_several_processes_one_reconciles(office: Office) -> None:
+    await office.look()
+    office.clock.advance(timedelta(days=1))
+    found = await asyncio.gather(*(office.look() for _ in range(4)))
+    assert sum(done is not None for done in found) == 1
+    assert await office.look() is None
+
+
+async def test_each_goes_on_an_hour_before_where_the_last_one_ended(office: Office) -> None:
+    await office.look()
+    office.clock.advance(timedelta(days=2))
+    first = await office.look()
+    office.clock.advance(timedelta(days=1))
+    second = await office.look()
+    assert first is not None
+    assert second is not None
+    assert (first.since, second.since) == (NOW - timedelta(hours=1), NOW + timedelta(days=2, hours=-1))
+
+
+async def test_one_that_did_not_come_to_its_end_is_done_again_from_its_beginning(office: Office) -> None:
+    await office.look()
+    office.crm.clock.advance(timedelta(hours=30))
+    office.crm.world.create(RecordType.CONTACT, {"email": "ada@example.com"}, FORM)
+    office.clock.advance(timedelta(days=2))
+    with pytest.raises(Later):
+        await office.look(bus_away=True)
+    assert await office.look() is None
+    office.clock.advance(timedelta(hours=1))
+    done = await office.look()
+    assert done is not None
+    assert done.since == NOW - timedelta(hours=1)
+    assert done.changed[RecordType.CONTACT] == len([r for r in office.queued if b'"contact"' in r.value]) == 1

@@ -43,6 +43,7 @@ COMMITS = {
     "shared/bus/embedded.py": "a broker's own storage: records, offsets, members",
     "shared/database.py": "migrations, a service each in one transaction",
     "services/kpi/ticking.py": "how commitments ended: about no lead, so without a message and a key",
+    "services/ingest/reconciling.py": "whose turn it is to reconcile: about no record, and none is held meanwhile",
     "services/handoff/notifying.py": "what became of a notification: no decision, and between the two no lock is held",
 }
 TRANSACTION = re.compile(r"(^|\.)(begin|begin_nested|begin_transaction|commit|rollback)$")

@@ -95,7 +95,7 @@ def messages_of(kind: RecordType, tenant: str, record: Record, contacts: Iterabl
 
 
 def contact_of(
-    tenant: str, record: Record, names: Iterable[str], more: Iterable[PropertyValue] = ()
+    tenant: str, record: Record, names: Iterable[str], more: Iterable[PropertyValue] = (), *, reconciled: bool = False
 ) -> tuple[Message, ...]:
     """Each of the properties with the time at which it was set, so that it cannot overwrite a newer webhook."""
     newest = {name: past[0] for name in names if (past := record.properties_with_history.get(name))}
@@ -107,7 +107,7 @@ def contact_of(
     said = [part for value in values for part in (value.name, value.value, value.at.timestamp())]
     at = max(value.at for value in values)
     fact = identity("ContactChanged", lead, "looked up", *said)
-    return (ContactChanged(id=fact, tenant=tenant, lead=lead, at=at, values=values),)
+    return (ContactChanged(id=fact, tenant=tenant, lead=lead, at=at, values=values, reconciled=reconciled),)
 
 
 def _deal(tenant: str, lead: str, record: Record) -> DealChanged | None:

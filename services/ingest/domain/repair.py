@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from services.ingest.domain.door import FORM_PROPERTY, PAGE_PROPERTY
 from shared.crm.hubspot import Past, Record
@@ -53,13 +53,15 @@ def missed_of(tenant: str, record: Record, since: datetime) -> Iterator[Message]
     created = record.created_at
     if created is not None and created >= since:
         fact = identity("ContactChanged", lead, "created", _ms(created))
-        yield ContactChanged(id=fact, tenant=tenant, lead=lead, at=created, created=True)
+        yield ContactChanged(id=fact, tenant=tenant, lead=lead, at=created, created=True, reconciled=True)
     for past in _since(record, FORM_PROPERTY, since):
         fact = identity("FormSubmitted", lead, past.value, _ms(past.timestamp))
-        yield FormSubmitted(id=fact, tenant=tenant, lead=lead, at=past.timestamp, form=str(past.value))
+        said: dict[str, Any] = {"id": fact, "tenant": tenant, "lead": lead, "at": past.timestamp, "reconciled": True}
+        yield FormSubmitted(**said, form=str(past.value))
     for past in _since(record, PAGE_PROPERTY, since):
         fact = identity("PageVisited", lead, past.value, _ms(past.timestamp))
-        yield PageVisited(id=fact, tenant=tenant, lead=lead, at=past.timestamp, url=str(past.value))
+        said = {"id": fact, "tenant": tenant, "lead": lead, "at": past.timestamp, "reconciled": True}
+        yield PageVisited(**said, url=str(past.value))
 
 
 def _since(record: Record, name: str, since: datetime) -> Iterator[Past]:

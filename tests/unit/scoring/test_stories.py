@@ -308,7 +308,9 @@ def test_what_is_known_is_nothing_to_find_out_whether_it_holds_or_not() -> None:
 
 
 def test_what_is_known_unclearly_is_to_find_out() -> None:
-    story = Story().has(**(CEO | {"company.numberofemployees": "11-200", "country": "EMEA", "company.industry": "FARMING"}))
+    story = Story().has(
+        **(CEO | {"company.numberofemployees": "11-200", "country": "EMEA", "company.industry": "FARMING"})
+    )
     assert unknown(story) == [("Right size", 25, "company.numberofemployees"), ("Our markets", 15, "country")]
 
 
@@ -340,7 +342,9 @@ def test_a_score_tells_what_is_to_find_out_and_that_it_was_found_out() -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(sorted({*CEO, "company.industry"})), st.sampled_from(["CEO", "DE", "80", "x@gmail.com"]))
+    st.dictionaries(
+        st.sampled_from(sorted({*CEO, "company.industry"})), st.sampled_from(["CEO", "DE", "80", "x@gmail.com"])
+    )
 )
 def test_what_is_to_find_out_is_what_its_properties_decide(known: dict[str, str]) -> None:
     """Nothing is both: a reason and still to find out."""
