@@ -481,6 +481,7 @@ class Work(Generic[S]):
                 if not _blames_message(error):
                     raise
                 turns = await self._sweep_each(claim, judge)
+        turns = [turn for turn in turns if turn.decisions]  # or who found nothing would wake itself to look again
         for turn in turns:
             self._committed(turn)
         return {key for turn in turns for key, _ in turn.decisions}

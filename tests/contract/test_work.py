@@ -752,6 +752,14 @@ async def test_a_sweep_decides_on_what_is_claimed_and_leaves_what_others_hold(de
     assert await desk.words() == {1: ["a"], 2: ["b", "late"]}
 
 
+async def test_a_sweep_that_finds_nothing_wakes_nobody(desk: Shop) -> None:
+    """Or who sweeps, and sleeps until something is committed, would never sleep."""
+    woken: list[str] = []
+    desk.work.after_commit(lambda: woken.append("by a commit"))
+    assert await sweep(desk) == set()
+    assert woken == []
+
+
 @pytest.mark.parametrize("word", ["late", NUL])
 async def test_a_lead_at_which_a_sweep_stumbles_holds_up_no_other_and_is_said_once(
     desk: Shop, word: str, caplog: pytest.LogCaptureFixture
