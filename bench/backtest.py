@@ -144,7 +144,7 @@ def write_new_agreement(path: Path) -> None:
     """The shipped one with another point here, another limit there, and a shorter promise."""
     text = AGREEMENT.read_text("utf-8")
     for was, becomes in (
-        ("points: 15}\n      - {name: Free", "points: 5}\n      - {name: Free"),
+        ("Norway]}}, points: 15}", "Norway]}}, points: 5}"),
         ("grades: {A: 70, B: 45", "grades: {A: 70, B: 40"),
         ("default: 1d}\n  cadence", "default: 4h}\n  cadence"),
         ("half_life: 14d", "half_life: 7d"),

@@ -232,7 +232,7 @@ def text(said: dict[str, Any], tenant: str = "") -> str:
     made = SHIPPED_FILE.read_text("utf-8")
     for old, new in (
         ('agreement: "Default"', f"agreement: {said['agreement']}{whose}"),
-        ("founder]}}, points: 40", f"founder]}}}}, points: {said['points']}"),
+        ("head]}}, points: 40", f"head]}}}}, points: {said['points']}"),
         ("name: Asked for a demo", f"name: {said['trigger']}"),
         ("first_touch: {urgent: 5m", f"first_touch: {{urgent: {said['first_touch']}"),
     ):

@@ -55,7 +55,7 @@ def test_an_editor_underlines_nothing_in_an_example(example: str, tmp_path: Path
 
 
 def test_there_are_examples_to_copy() -> None:
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 11
 
 
 def test_the_lead_before_the_holidays_is_due_when_the_page_says() -> None:
