@@ -65,7 +65,7 @@ def _by_word(draft: Draft, said: str, reason: str, at: datetime) -> None:
             returns.returned(draft, at, reason, None)
         case State.DISQUALIFIED if state in WITH_SALES:
             returns.disqualified(draft, at, reason)
-        case State.DISQUALIFIED if rests or draft.lead.unfit:
+        case State.DISQUALIFIED if rests or (state is State.DISQUALIFIED and draft.lead.unfit):
             returns.disqualified(draft, at, reason, cause=Cause.CRM_DISQUALIFIED)
 
 

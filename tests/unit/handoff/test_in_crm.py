@@ -201,3 +201,9 @@ def test_a_person_s_word_outlasts_a_score_that_said_the_same() -> None:
     story = Story(agreement=AGREEMENT).scored(disqualified="competitor").after(HOUR)
     story.set_in_crm(STATUS, "UNQUALIFIED", disqualified="competitor").after(HOUR).asks_for_a_demo()
     assert story.lead.state is State.DISQUALIFIED
+
+
+def test_who_bought_although_a_score_kept_them_out_stays_a_customer_when_the_crm_says_unqualified() -> None:
+    story = Story(agreement=AGREEMENT).scored(disqualified="competitor").deal("closedwon")
+    assert story.after(DAY).set_in_crm(STATUS, "UNQUALIFIED").told == []
+    assert story.lead.state is State.CUSTOMER
