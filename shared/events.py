@@ -625,6 +625,20 @@ class DealLost(HandoffMessage, frozen=True, kw_only=True):
     deal: str
 
 
+class LeadsMerged(HandoffMessage, frozen=True, kw_only=True):
+    """The CRM made the lead `merged` part of this one, with what it was in its own `merged_episode`.
+
+    What was told of that one counts there. `state` is what the lead has become by that; while Sales has it,
+    `ready_at` is the earliest act of both, and `attempts` are those of both.
+    """
+
+    merged: str
+    merged_episode: int
+    state: State
+    ready_at: datetime | None = None
+    attempts: int = 0
+
+
 class LeadErased(HandoffMessage, frozen=True, kw_only=True):
     """The lead was forgotten on the CRM's word. Restored after a deletion it begins anew, and its versions go on."""
 
@@ -688,6 +702,7 @@ HANDOFF_MESSAGES: Final[tuple[type[Message], ...]] = (
     OpportunityOpened,
     DealWon,
     DealLost,
+    LeadsMerged,
     LeadErased,
 )
 DEAD_MESSAGES: Final[tuple[type[Message], ...]] = (DeadLetter,)

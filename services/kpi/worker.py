@@ -124,6 +124,7 @@ HANDLERS: Final[Mapping[type[Message], Handler[LeadState]]] = {
     events.OpportunityOpened: _by_terms(counting.opportunity_opened),
     events.DealWon: _by_terms(counting.deal_won),
     events.DealLost: _by_terms(counting.deal_lost),
+    events.LeadsMerged: _by_terms(counting.leads_merged),
     events.LeadErased: _lead_erased,
 }
 IGNORED: Final[frozenset[type[Message]]] = frozenset(

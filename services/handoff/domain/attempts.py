@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from services.handoff.domain import cadence, clocks, passing
+from services.handoff.domain import cadence, clocks, passing, taking
 from services.handoff.domain.assigning import is_owner
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import CHASED, Attempt, Lead
@@ -20,7 +20,6 @@ from shared.events import (
     Channel,
     ClockKind,
     Direction,
-    LeadAccepted,
     LeadReplied,
     Outcome,
     State,
@@ -105,10 +104,10 @@ def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> N
     One that is not the owner's to count is told, and changes nothing of what the owner owes.
     """
     state = step(draft.lead.state, Cause.ATTEMPT, paused=draft.lead.pause is not None)
-    counts = _counts(draft, attempt)
+    counts = is_counted(draft, attempt)
     first = counts and not cadence.steps_made(draft.lead)
     if counts and draft.lead.state is State.HANDED_OFF:
-        draft.tell(LeadAccepted, at=attempt.at)
+        taking.tell(draft, attempt.at)
     counted = replace(attempt, number=len(draft.lead.attempts) + 1, step=counts and _is_step(draft, attempt))
     draft.change(state=state if counts else draft.lead.state, attempts=(*draft.lead.attempts, counted))
     draft.tell(
@@ -132,12 +131,12 @@ def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> N
 
 def _moved_on(draft: Draft, attempt: Attempt) -> None:
     """The chase is over, so it is not counted; a breach that was none is taken back all the same."""
-    if _counts(draft, attempt):
+    if is_counted(draft, attempt):
         every_channel = draft.agreement.follow_up.off_cadence == "count"
         clocks.take_back(draft, attempt.at, attempt.activity, *(clocks.ATTEMPTS if every_channel else FIRST_ONES))
 
 
-def _counts(draft: Draft, attempt: Attempt) -> bool:
+def is_counted(draft: Draft, attempt: Attempt) -> bool:
     """Whether it is the owner's to count: a colleague's is, unless the agreement says otherwise."""
     return draft.agreement.follow_up.colleagues == "count" or is_owner(draft.agreement, draft.lead, attempt.by)
 

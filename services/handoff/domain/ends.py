@@ -8,37 +8,27 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from services.handoff.domain import clocks, passing
+from services.handoff.domain import clocks, in_crm, joining, passing
 from services.handoff.domain.draft import Draft, HandoffDecision
+from services.handoff.domain.joining import FURTHER, MERGED
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, Lead
 from shared.agreement import Agreement
 from shared.events import ContactErased, ContactsMerged, LeadAssigned, LeadErased, State
 
-MERGED: Final = "merged"
 ERASED: Final = "erased"
 DELETED: Final = "deleted"
-
-# Who is further along keeps the life of the merged lead.
-_FURTHER: Final = (
-    State.HANDED_OFF,
-    State.ACCEPTED,
-    State.WORKING,
-    State.QUALIFIED,
-    State.OPPORTUNITY,
-    State.CUSTOMER,
-)
 
 
 def merged(
     lead: Lead, message: ContactsMerged, others: Mapping[str, Lead], agreement: Agreement, now: datetime
 ) -> HandoffDecision:
-    """End the merged-away leads; the survivor keeps its own life, or goes on with the furthest of theirs.
+    """End the merged-away leads; the survivor goes on with their lives and its own as one.
 
     The CRM tells the deletion of the old records too, before or after: one that was deleted is as it was then.
     A privacy deletion of one of them, before or after, is one of the person that they all are.
     """
     back = is_back(lead, message.at)
-    survivor = Draft(lead=begun_anew(lead) if back else lead, agreement=agreement, cause=message.id)
+    survivor = Draft(lead=begun_anew(lead) if back else lead, agreement=agreement, cause=message.id, actor=in_crm.ACTOR)
     until = min(message.at, now)
     parting = [passing.begin(other, agreement, message.id, now=now, until=until) for other in others.values()]
     lives = [draft.lead.left or draft.lead for draft in parting]
@@ -46,10 +36,10 @@ def merged(
         _forget(survivor, ERASED, now, at=message.at)
     elif left := survivor.lead.left:  # it was deleted, and may be merged into a third in turn
         was = Draft(lead=left, agreement=agreement, cause=message.id)
-        _inherit(was, lives, now)
+        _inherit(was, lives, now, until)
         survivor.change(left=replace(was.lead, score=None))
     elif not survivor.lead.gone:
-        _inherit(survivor, lives, now)
+        _inherit(survivor, lives, now, until)
     for draft in parting:
         clocks.cancel_all(draft, now, MERGED)
         why = ERASED if draft.lead.gone == ERASED else MERGED
@@ -62,14 +52,20 @@ def merged(
     )
 
 
-def _inherit(survivor: Draft, others: list[Lead], now: datetime) -> None:
+def _inherit(survivor: Draft, others: list[Lead], now: datetime, until: datetime) -> None:
+    """Join the lives with Sales, the furthest first; where there are none, what ended for one ended for all."""
     _take_deals(survivor, others)
-    if survivor.lead.state not in WITH_MARKETING:
-        return
-    if living := [other for other in others if other.state in _FURTHER]:
-        _adopt(survivor, max(living, key=lambda other: _FURTHER.index(other.state)), now)
-    else:
+    living = sorted((other for other in others if other.state in FURTHER), key=lambda one: -FURTHER.index(one.state))
+    for other in living:
+        if survivor.lead.state not in WITH_MARKETING:
+            joining.join(survivor, other, until=until, now=now)
+        if survivor.lead.state in WITH_MARKETING:
+            _adopt(survivor, other, now)
+    if survivor.lead.state in WITH_MARKETING:
         _rest(survivor, others)
+    for other in others:
+        if other not in living and (survivor.lead.version or other.version):
+            joining.tell(survivor, other, now)
 
 
 def _take_deals(survivor: Draft, others: list[Lead]) -> None:
@@ -111,6 +107,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
         ready_at=other.ready_at,
         handed_off_at=other.handed_off_at,
         assigned_at=other.assigned_at,
+        accepted_at=other.accepted_at,
         pause=other.pause,
         stood=other.stood,
         ended_at=None,
@@ -121,6 +118,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
         attempts=other.attempts,
         score=survivor.lead.score or (replace(other.score, version=0, counted_since=None) if other.score else None),
     )
+    joining.tell(survivor, other, now)
     survivor.tell(LeadAssigned, at=now)
     for clock in other.clocks:
         clocks.adopt(survivor, clock)
@@ -189,6 +187,7 @@ def _forgotten(why: str) -> dict[str, object]:
         "ready_at": None,
         "handed_off_at": None,
         "assigned_at": None,
+        "accepted_at": None,
         "pause": None,
         "stood": (),
         "replied": False,

@@ -148,6 +148,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     ready_at: datetime | None = None
     handed_off_at: datetime | None = None
     assigned_at: datetime | None = None
+    accepted_at: datetime | None = None
     pause: Pause | None = None
     stood: tuple[Pause, ...] = ()
     ended_at: datetime | None = None

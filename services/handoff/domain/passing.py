@@ -7,14 +7,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from services.handoff.domain import assigning, cadence, clocks, returns
+from services.handoff.domain import assigning, cadence, clocks, returns, taking
 from services.handoff.domain.draft import SYSTEM, Draft
 from services.handoff.domain.lead import Clock, Lead
 from services.handoff.domain.machine import Cause, allows
 from shared.agreement import Agreement
 from shared.agreement.follow_up import NOT_ACCEPTED
 from shared.agreement.handoff import MANAGER
-from shared.events import ClockKind, LeadAccepted, LeadEscalated
+from shared.events import ClockKind, LeadEscalated
 
 AGREEMENT: Final = "agreement"
 _TURNS: Final = tuple(ClockKind)
@@ -102,7 +102,7 @@ def _not_accepted(draft: Draft, clock: Clock, moment: datetime) -> None:
     meaning = draft.agreement.follow_up.if_not_accepted
     if meaning == "accept" and allows(draft.lead.state, Cause.ACCEPT):
         draft.move(Cause.ACCEPT)
-        draft.tell(LeadAccepted, at=moment)
+        taking.tell(draft, moment)
         clocks.touch(draft, clock, moment)
         return
     clocks.breach(draft, clock)

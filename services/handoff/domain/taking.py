@@ -10,9 +10,15 @@ from services.handoff.domain.machine import Cause
 from shared.events import ClockKind, LeadAccepted, LeadQualified, State
 
 
+def tell(draft: Draft, at: datetime) -> None:
+    """Say that Sales took it on at `at`."""
+    draft.change(accepted_at=at)
+    draft.tell(LeadAccepted, at=at)
+
+
 def accepted(draft: Draft, at: datetime) -> None:
     draft.move(Cause.ACCEPT)
-    draft.tell(LeadAccepted, at=at)
+    tell(draft, at)
     for clock in clocks.running(draft.lead, ClockKind.ACCEPT):
         clocks.touch(draft, clock, at)
 
@@ -21,6 +27,6 @@ def qualified(draft: Draft, at: datetime, *, cause: Cause = Cause.QUALIFY) -> No
     waiting = draft.lead.state is State.HANDED_OFF
     draft.move(cause)
     if waiting:
-        draft.tell(LeadAccepted, at=at)
+        tell(draft, at)
     clocks.end_all(draft, at, "qualified")
     draft.tell(LeadQualified, at=at)

@@ -41,6 +41,17 @@ from shared.events import (
 
 CRM_OWNER: Final = "hubspot_owner_id"
 RAISED: Final = "priority"
+_NOTHING_YET: Final[Mapping[str, object]] = {
+    "accepted_at": None,
+    "ended_at": None,
+    "cool_down_until": None,
+    "replied": False,
+    "asked_at": None,
+    "unfit": False,
+    "attempts": (),
+    "breaches": (),
+    "stood": (),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,14 +267,7 @@ def hand_over(draft: Draft, handing: Handing, now: datetime, *, cause: Cause = C
         ready_at=handing.ready_at,
         handed_off_at=now,
         assigned_at=now,
-        ended_at=None,
-        cool_down_until=None,
-        replied=False,
-        asked_at=None,
-        unfit=False,
-        attempts=(),
-        breaches=(),
-        stood=(),
+        **_NOTHING_YET,
     )
     draft.tell(
         LeadHandedOff,

@@ -64,12 +64,15 @@ from shared.events import (
     LeadRejected,
     LeadReturned,
     LeadScored,
+    LeadsMerged,
     OpportunityOpened,
+    State,
 )
 
 SOURCE_PROPERTY: Final = "hs_analytics_source"
 EMAIL_PROPERTY: Final = "email"
 COMES_FROM: Final = {"mql": "lead", "sql": "mql", "customer": "sql"}  # the stages between which goals convert
+WAITING: Final = (State.HANDED_OFF, State.ACCEPTED)  # for a first touch
 MOST: Final = Decimal(10) ** 15  # what is worth more is no amount
 
 
@@ -235,9 +238,12 @@ def assigned(state: LeadState, message: LeadAssigned, terms: Terms) -> Counted:
 
 
 def attempt_recorded(state: LeadState, message: AttemptRecorded, terms: Terms) -> Counted:
+    """The first one of the episode is what the lead waited for; a merge may have brought others before."""
     attempt: Tally = (ATTEMPTS, (message.team, str(message.channel), str(message.outcome)), 1.0)
-    tallies = (attempt, *_first_touch(state.untouched, message), *_response(message))
-    return Counted(state=_no_longer_waiting(state), tallies=tallies)
+    tallies = (attempt, *_response(message))
+    if message.number > 1 and message.since_ready_working_s is None:
+        return Counted(state=state, tallies=tallies)
+    return Counted(state=_no_longer_waiting(state), tallies=(*tallies, *_first_touch(state.untouched, message)))
 
 
 def _first_touch(waited: Untouched | None, message: AttemptRecorded) -> tuple[Tally, ...]:
@@ -428,6 +434,15 @@ def merged(state: LeadState, survivor: str, others: Mapping[str, LeadState]) -> 
             stages[stage] = min(at, stages.get(stage, at))
     one = replace(one, stages=stages, unsourced=unsourced, untouched=state.untouched or next(iter(untouched), None))
     return replace(_sourced(one, source), others=parted)
+
+
+def leads_merged(state: LeadState, message: LeadsMerged, terms: Terms) -> Counted:
+    """What hand-off made of a merge: who is untouched waits since the earliest act, and is touched first once."""
+    if message.attempts or message.ready_at is None or message.state not in WAITING:
+        return Counted(state=state)
+    waited = state.untouched or Untouched(ready_at=message.ready_at, team=message.team, priority=message.priority)
+    untouched = replace(waited, ready_at=min(waited.ready_at, message.ready_at))
+    return Counted(state=replace(state, episode=message.episode, untouched=untouched))
 
 
 def contact_erased(state: LeadState, *, privacy: bool) -> Counted:

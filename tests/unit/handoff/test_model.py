@@ -51,6 +51,7 @@ from shared.events import (
     LeadRejected,
     LeadReplied,
     LeadReturned,
+    LeadsMerged,
     OpportunityOpened,
     Outcome,
     PriorityRaised,
@@ -68,6 +69,7 @@ TOUCHABLE = (ACCEPT, FIRST, NEXT)
 OWNERS = ("ana@example.test", "bea@example.test", "carl@example.test")
 REPLIES = (Outcome.CONNECTED, Outcome.BOOKED)
 COOL_DOWN = timedelta(days=2)
+TRIGGERS = [trigger.name for trigger in SHIPPED.handoff.triggers]  # the first goes before the others
 
 # --- what was agreed, in minutes ---
 
@@ -213,6 +215,7 @@ class Running:
     paused: datetime | None = None
     until: datetime | None = None
     left: float = 0.0
+    joined: bool = False  # it was the other's, before two whom Sales had were merged
     by: Terms | None = None  # whose hours measured what it has left
     other_hours: bool = False  # while it stood still the hours changed: it keeps what it had left
     warnings: list[tuple[datetime, float]] = field(default_factory=list)
@@ -232,7 +235,10 @@ class Model:
     episode: int = 0
     owner: str = ""
     priority: str = ""
+    trigger: str = ""
+    ready: datetime | None = None
     handed_off: datetime | None = None
+    accepted_at: datetime | None = None
     ended: datetime | None = None
     cool_down: datetime | None = None
     replied: bool = False
@@ -255,6 +261,7 @@ class Model:
     behind: bool = False  # it is another than the one that holds now
     must: dict[str, str] = field(default_factory=dict)  # how clocks have to end in this decision
     adopted: list[Running] = field(default_factory=list)
+    becomes: State | None = None  # by a merge
     owed_anew: set[ClockKind] = field(default_factory=set)  # by the new owner
     just_breached: set[str] = field(default_factory=set)  # in this decision
 
@@ -301,8 +308,8 @@ class Model:
         assert not self.open(), "an episode begins with nothing left over"
         self.handed_off, self.ended, self.cool_down, self.unfit = message.at, None, None, False
         self.replied, self.touches, self.acts, self.priority = False, [], set(), message.priority
-        self.asked, self.pauses = None, []
-        self.owner = message.owner
+        self.asked, self.pauses, self.accepted_at = None, [], None
+        self.owner, self.trigger, self.ready = message.owner, message.trigger, message.ready_at
         self.this_episode, self.hurried = set(), set()
 
     def assigned(self, message: LeadAssigned, terms: Terms) -> None:
@@ -316,7 +323,7 @@ class Model:
 
     def raised(self, message: PriorityRaised, terms: Terms) -> None:
         assert (message.former_priority, message.priority) == (self.priority, "urgent")
-        self.priority = message.priority
+        self.priority, self.trigger = message.priority, message.trigger
         for clock in self.open(NEXT).values():
             if not clock.ended:
                 self.hurried.add(clock.n)
@@ -357,6 +364,12 @@ class Model:
         if message.actor == "system":
             assert terms.silence == "accept"
             assert [clock.due for clock in self.open(ACCEPT).values()] == [message.at]
+        self.accepted_at = message.at
+
+    def joined(self, message: LeadsMerged, terms: Terms) -> None:
+        assert message.state is self.becomes or self.becomes is None
+        assert message.attempts == (len(self.touches) if message.state in FURTHER else 0)
+        self.state, self.becomes = message.state, None
 
     def returned(self, message: LeadReturned, terms: Terms) -> None:
         if message.actor == "system":
@@ -518,7 +531,8 @@ class Model:
     def held(self, clock: Running, message: ClockPaused, terms: Terms, now: datetime) -> None:
         assert clock.runs
         assert message.at < clock.due
-        clock.given, clock.paused, clock.until = self._gives(clock, terms), message.at, message.until
+        clock.given = clock.given if clock.joined else self._gives(clock, terms)
+        clock.paused, clock.until = message.at, message.until
         clock.left, clock.by = terms.between(message.at, clock.due), terms
 
     def went_on(self, clock: Running, message: ClockResumed, terms: Terms, now: datetime) -> None:
@@ -572,6 +586,13 @@ class Model:
             clock.left = clock.left + more if more > 0 else min(clock.left, given)
             clock.due = terms.after(clock.paused, clock.left)
 
+    def taken_along(self, terms: Terms) -> None:
+        """Clocks of the other that stand still with those of the survivor are set by what holds for it."""
+        for clock in self.open().values():
+            if clock.joined and clock.paused and not clock.ended:
+                self._set_anew(clock, terms)
+            clock.joined = False
+
     # --- after a decision ---
 
     def check(self, story: Story, terms: Terms) -> None:
@@ -621,6 +642,7 @@ HEARS: dict[type[Any], Callable[[Model, Any, Terms], None]] = {
     LeadDisqualified: Model.rested,
     LeadReadmitted: Model.readmitted,
     LeadQualified: Model.decided,
+    LeadsMerged: Model.joined,
     LeadErased: Model.erased,
 }
 CLOCK_HEARS: dict[type[Any], Callable[[Model, Running, Any, Terms, datetime], None]] = {
@@ -726,8 +748,10 @@ class Lives(RuleBasedStateMachine):
         out = "competitor" if unfit else ""
         if asks:
             story.forms.append(Submission(form=DEMO, at=at))
+        told_anew = False
         if model.deleted and self.now > model.deleted:
             model.comes_back()
+            told_anew = bool(story.set_at)  # what people said of it in the CRM is heard again
         let_in = model.unfit and not out and model.state is State.DISQUALIFIED
         rests, before = (let_in or model.state in RESTS) and not model.gone, model.episode
         touched = model.touched_at
@@ -744,7 +768,7 @@ class Lives(RuleBasedStateMachine):
         self._do(which, lambda it: it.scored(**said), crash=crash, after=lambda: model.has_asked(before))
         if not model.gone:
             model.known = {form.at for form in story.forms}
-        if rests:
+        if rests and not told_anew:
             fires = not out and (fresh or (grade == "A1" and not cooling))
             assert (model.episode > before) is fires, "who is ready is handed over, once, and nobody else"
 
@@ -825,7 +849,8 @@ class Lives(RuleBasedStateMachine):
         if not parting.gone:
             self._look(other)
         if not survivor.gone and not parting.gone:
-            inherit(survivor, parting)
+            self._look(which)
+            inherit(survivor, parting, self.terms, self.now)
         was_gone, parting.merged = parting.gone, True
         story, other_story = self.stories[which].at(self.now), self.stories[other].at(self.now)
         story.merged_with(other_story)
@@ -835,6 +860,7 @@ class Lives(RuleBasedStateMachine):
         parting.check(other_story, self.terms)
         for told in story.told:
             survivor.hear(told, self.terms, self.now)
+        survivor.taken_along(self.terms)
         if was_gone:  # erased, and so is the person that both are
             assert survivor.gone
             survivor.deleted = None
@@ -1029,13 +1055,16 @@ def deal_changed(model: Model, stage: str, deal: str, at: datetime) -> None:
             model.cool_down = model.ended + COOL_DOWN
 
 
-def inherit(survivor: Model, other: Model) -> None:
-    """Who is with Marketing goes on with the life of the other, if that has one."""
+def inherit(survivor: Model, other: Model, terms: Terms, now: datetime) -> None:
+    """Who is with Marketing goes on with the life of the other, if that has one; two whom Sales has are one."""
     survivor.deals = {**copy.deepcopy(other.deals), **survivor.deals}
     if survivor.state not in WITH_MARKETING:
+        if other.state in FURTHER:
+            join(survivor, other, terms, now)
         return
     if other.state in FURTHER:
         survivor.state, survivor.owner, survivor.priority = other.state, other.owner, other.priority
+        survivor.trigger, survivor.ready, survivor.accepted_at = other.trigger, other.ready, other.accepted_at
         survivor.handed_off, survivor.replied, survivor.pause = other.handed_off, other.replied, other.pause
         survivor.asked, survivor.pauses = other.asked, [*other.pauses]
         survivor.touches, survivor.acts, survivor.hurried = [*other.touches], {*other.acts}, {*other.hurried}
@@ -1046,6 +1075,108 @@ def inherit(survivor: Model, other: Model) -> None:
     else:
         survivor.ended = max((at for at in (survivor.ended, other.ended) if at), default=None)
         survivor.cool_down = max((at for at in (survivor.cool_down, other.cool_down) if at), default=None)
+
+
+def join(survivor: Model, other: Model, terms: Terms, now: datetime) -> None:
+    """Sales had both: what was done for either was done for the one, and each thing is owed once."""
+    acts = [act for act in (survivor.ready, other.ready) if act]
+    touches = sorted([*survivor.touches, *other.touches])
+    asks = bool(touches and acts) and max(acts) > touches[-1] and not (survivor.replied or other.replied)
+    survivor.becomes = max(survivor.state, other.state, key=FURTHER.index)
+    chased = survivor.becomes in CHASED
+    if survivor.state in CHASED:
+        for key, clock in survivor.open(*TOUCHABLE).items():
+            if end := done_for_it(clock, survivor, other, asks=asks):
+                survivor.must[key] = end
+        for key, clock in survivor.clocks.items():
+            late = clock.ended == "breached" and not clock.open and not clock.corrected and clock.kind in TOUCHABLE
+            if late and key in survivor.this_episode and any(clock.started <= at <= clock.due for at in other.touches):
+                survivor.must[key] = "corrected"
+    survivor.touches, survivor.acts = touches, survivor.acts | other.acts
+    survivor.ready, survivor.handed_off = (
+        earliest(survivor.ready, other.ready),
+        earliest(survivor.handed_off, other.handed_off),
+    )
+    survivor.replied |= other.replied
+    survivor.asked = max((at for at in (survivor.asked, other.asked) if at), default=None)
+    if rank(other) < rank(survivor):
+        survivor.trigger, survivor.priority = other.trigger, other.priority
+    if not chased:
+        survivor.pause = None
+        return
+    n, nexts = len(touches) + 1, [*survivor.open(NEXT).values()]
+    hurried = any(clock.n in survivor.hurried for clock in nexts if not clock.ended)
+    if survivor.owner == other.owner:
+        hurried |= take_clocks(survivor, other, terms, now)
+    for clock in (*nexts, *(one for one in survivor.adopted if one.kind is NEXT)):
+        clock.n = n
+    survivor.hurried = {n} if hurried else set()
+    if asks:
+        survivor.asks(max(acts))
+        survivor.asking = max(acts)
+        if not (left(survivor, FIRST) or any(clock.kind is FIRST for clock in survivor.adopted)):
+            survivor.hurried = {n}
+    survivor.set_anew(terms)
+    if other.is_paused(now) and not survivor.is_paused(now):
+        assert other.pause
+        survivor.pause = (now, other.pause[1])
+
+
+def done_for_it(clock: Running, survivor: Model, other: Model, *, asks: bool) -> str:
+    """How a clock of the survivor has to end by what was done for the other; "" when it goes on."""
+    done = [at for at in other.touches if at >= clock.started]
+    if clock.kind is ACCEPT and other.accepted_at and other.accepted_at >= clock.started:
+        done = sorted([*done, other.accepted_at])
+    if done:
+        return "met" if not clock.ended else "corrected" if done[0] <= clock.due else "settled"
+    accepted = clock.kind is ACCEPT and other.accepted_at is not None
+    given_up = accepted or (clock.kind is FIRST and bool(other.touches) and not asks)
+    return ("settled" if clock.ended else "cancelled") if given_up else ""
+
+
+def left(model: Model, *kinds: ClockKind) -> dict[str, Running]:
+    """The clocks that what was done does not end."""
+    return {key: clock for key, clock in model.open(*kinds).items() if key not in model.must}
+
+
+def take_clocks(survivor: Model, other: Model, terms: Terms, now: datetime) -> bool:
+    """The clocks of the other that go on, since the same person owes the same; whether an attempt is hurried."""
+    theirs = {key: as_if_resumed(copy.deepcopy(clock), terms, now) for key, clock in other.open().items()}
+    for kind in (ACCEPT, FIRST, DECISION):
+        for key, own in left(survivor, kind).items():
+            for clock in theirs.values():
+                if clock.kind is kind and not own.ended and (clock.ended or clock.due < own.due):
+                    survivor.must[key] = "cancelled"
+                    survivor.adopted.append(anew(clock))
+    first = left(survivor, FIRST) or any(clock.kind is FIRST for clock in survivor.adopted)
+    waits = [
+        clock for key, clock in left(survivor, WAIT).items() if not any(at >= clock.started for at in other.touches)
+    ]
+    hurried = False
+    if not (survivor.replied or first or left(survivor, NEXT) or waits):
+        for clock in theirs.values():
+            if clock.kind in (NEXT, WAIT):
+                hurried |= clock.kind is NEXT and clock.n in other.hurried and not clock.ended
+                survivor.adopted.append(anew(clock))
+    return hurried
+
+
+def as_if_resumed(clock: Running, terms: Terms, now: datetime) -> Running:
+    clock.joined = True
+    if clock.paused:
+        clock.stood += terms.between(clock.paused, now)
+        clock.due = terms.after(now, clock.left)
+        shares = [share for _, share in clock.warnings]
+        Model()._warn_from(clock, terms, now, shares)
+    return clock
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    return min((at for at in moments if at), default=None)
+
+
+def rank(model: Model) -> int:
+    return TRIGGERS.index(model.trigger) if model.trigger in TRIGGERS else len(TRIGGERS)
 
 
 def anew(clock: Running) -> Running:

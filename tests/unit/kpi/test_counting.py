@@ -571,3 +571,36 @@ def test_of_merged_contacts_what_counted_without_a_source_counts_under_the_one_t
     assert entries(*counted, merged) == {("lead", "OFFLINE"): 2}
     again = counting.contact_changed(merged.state, contact(hs_analytics_source="OFFLINE"), TERMS)
     assert entries(again) == {}
+
+
+def merged_at_sales(**more: Any) -> events.LeadsMerged:
+    said = {
+        "merged": SURVIVOR,
+        "merged_episode": 1,
+        "state": events.State.HANDED_OFF,
+        "ready_at": NOW - timedelta(hours=1),
+    }
+    return about(events.LeadsMerged, **said | more)
+
+
+def test_two_leads_at_sales_that_are_one_have_one_speed_to_lead_from_the_earliest_act() -> None:
+    waiting = counting.handed_off(LeadState(), handed_off(), TERMS).state
+    one = counting.leads_merged(waiting, merged_at_sales(), TERMS).state
+    counted = summed(counting.attempt_recorded(one, attempt(**FIRST), TERMS).tallies)
+    assert counted[total(FIRST_TOUCH), ("inbound", "urgent")] == 3600.0
+
+
+def test_the_touch_under_the_other_key_was_the_first_whichever_topic_tells_first() -> None:
+    waiting = counting.handed_off(LeadState(), handed_off(), TERMS).state
+    one = counting.leads_merged(waiting, merged_at_sales(state=events.State.WORKING, attempts=1), TERMS).state
+    late = counting.attempt_recorded(one, attempt(lead=SURVIVOR, **FIRST), TERMS)
+    again = counting.attempt_recorded(late.state, attempt(number=2), TERMS)
+    never = counting.attempt_recorded(one, attempt(number=2), TERMS)
+    told = [[name for name, *_ in counted.tallies if name == total(FIRST_TOUCH)] for counted in (late, again, never)]
+    assert [len(names) for names in told] == [1, 0, 0]
+
+
+def test_who_goes_on_untouched_with_the_life_of_another_waits_since_that_ones_act() -> None:
+    before = LeadState(episode=1)
+    one = counting.leads_merged(before, merged_at_sales(episode=2), TERMS).state
+    assert (one.episode, one.untouched and one.untouched.ready_at) == (2, NOW - timedelta(hours=1))
