@@ -257,6 +257,7 @@ class ProblemView(BaseModel):
     detail: str = Field(description="for a person")
     possible: list[str] | None = Field(default=None, description="of 409: the commands that fit the state")
     version: int | None = Field(default=None, description="of 412: the version that the lead has now")
+    merged_into: str | None = Field(default=None, description="of 404: the lead that it is part of by now")
     errors: list[Mistake] | None = Field(default=None, description="of 422: what does not fit")
 
 

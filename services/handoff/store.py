@@ -143,6 +143,20 @@ async def find(conn: AsyncConnection, lead: str) -> Lead | None:
     return _decoded(document) if document is not None else None
 
 
+async def survivor(conn: AsyncConnection, lead: str) -> str:
+    """The lead that this one is part of by now, however many merges lie between (leads_pkey); "" for none.
+
+    Raises Refused (`unreadable`).
+    """
+    sql = "SELECT document FROM handoff.leads WHERE lead = :lead AND gone"
+    into = ""
+    while (document := await conn.scalar(sa.text(sql), {"lead": into or lead})) is not None:
+        if not (further := _decoded(document).merged_into):
+            return ""  # it was deleted since
+        into = further
+    return into
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a page ended: the lead, and when it was due where that is the order."""

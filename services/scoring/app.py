@@ -92,8 +92,19 @@ async def _connection(parts: Parts) -> AsyncIterator[AsyncConnection]:
 
 
 async def _known(conn: AsyncConnection, lead: str) -> Lead:
-    """Raises Problem for a lead that is not there, or gone."""
+    """Raises Problem for a lead that is not there, or gone; of one that was merged away it names the survivor."""
     known = None if "\0" in lead else await store.read(conn, lead)
+    if known and known.merged_into and (into := await _survivor(conn, known.merged_into)):
+        raise Problem(404, "unknown", "the lead was merged: it is part of another", merged_into=into)
     if known is None or known.gone:
         raise Problem(404, "unknown", "there is no such lead")
     return known
+
+
+async def _survivor(conn: AsyncConnection, lead: str) -> str:
+    """At the end of the way of merges; "" for one that is gone."""
+    known = await store.read(conn, lead)
+    while known and known.merged_into:
+        lead = known.merged_into
+        known = await store.read(conn, lead)
+    return lead if known and not known.gone else ""

@@ -21,7 +21,7 @@ from services.handoff.app import build
 from services.handoff.domain.machine import COMMANDS, Cause
 from services.handoff.store import Place, TeamsSeen, Wanted
 from shared.agreement.handoff import Handoff
-from shared.events import ContactErased, identity
+from shared.events import ContactErased, ContactsMerged, identity
 from shared.web import ROLES, Tokens, create_app
 from tests.agreements import in_force, with_parts
 from tests.contract.handoff_desk import AGREEMENT, DAY, HOUR, NOW, TENANT, URGENT, Desk, demo, desk, name, uri
@@ -550,6 +550,28 @@ async def test_the_timeline_of_a_lead_that_is_gone_is_for_who_sees_all(desk: Des
     path = f"/leads/{name(1)}/timeline"
     assert (await api.get(path, headers=bearer("sales"))).status_code == 200
     assert (await api.get(path, headers=bearer("sales/own", owner))).status_code == 404
+
+
+def merge(survivor: int, other: int) -> ContactsMerged:
+    id_ = identity("merge", survivor, other)
+    return ContactsMerged(id=id_, tenant=TENANT, at=NOW, lead=name(survivor), merged=(name(other),))
+
+
+async def test_a_lead_that_was_merged_away_says_what_it_is_part_of_by_now(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(demo(1), demo(2), demo(3))
+    await desk.hears(merge(2, 1), merge(3, 2))
+    for answer in (await api.get(f"/leads/{name(1)}"), await ordered(api, "accept")):
+        assert (answer.status_code, answer.json()["title"]) == (404, "unknown")
+        assert answer.json()["merged_into"] == name(3)
+    assert [one["merged"] for one in await told(api, 3) if one["type"] == "LeadsMerged"] == [name(2)]
+
+
+async def test_who_may_not_see_the_survivor_hears_nothing_of_it(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(demo(1), demo(2))
+    await desk.hears(merge(2, 1))
+    other = bearer("sales/own", among((await lead_of(api, 2))["owner"], mine=False))
+    answer = await api.get(f"/leads/{name(1)}", headers=other)
+    assert (answer.status_code, "merged_into" in answer.json()) == (404, False)
 
 
 async def test_who_gives_a_lead_away_hears_that_it_is_done_and_no_more_of_it(

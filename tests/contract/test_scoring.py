@@ -233,6 +233,13 @@ async def test_a_lead_that_is_not_there_or_gone_is_unknown(desk: Desk, api: http
     assert answer.json()["title"] == "unknown"
 
 
+async def test_a_merged_lead_names_the_one_that_it_is_part_of_by_now(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(person(1), person(3), about(ContactsMerged, 2, merged=(name(1),)))
+    await desk.hears(about(ContactsMerged, 3, merged=(name(2),)))
+    answer = await api.get(f"/leads/{name(1)}/score")
+    assert (answer.status_code, answer.json()["merged_into"]) == (404, name(3))
+
+
 @pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic secret"])
 async def test_without_a_token_nothing_is_told(desk: Desk, api: httpx.AsyncClient, header: str) -> None:
     await desk.hears(person(1))

@@ -12,7 +12,7 @@ from fastapi import Response
 from services.handoff import store
 from services.handoff.api.asking import Asked, log
 from services.handoff.api.bodies import Decide
-from services.handoff.api.reading import known_to_be, read, unknown
+from services.handoff.api.reading import known_to_be, read, unknown, visible
 from services.handoff.api.roles import View, view_of
 from services.handoff.api.views import LeadView, Result, Results, lead_view, receipt
 from services.handoff.domain.commands import Command
@@ -60,6 +60,8 @@ class Doing:
             done = await self._do(asked, asked.id(), asked.said_id(), lead, decide)
         except Refused as error:
             _tell(asked, [error.code])
+            if error.code == "unknown":
+                await visible(self._parts, lead, asked.by)  # says where a merged lead went
             raise problem_for(error) from error
         response.headers["ETag"] = etag(done.lead)
         if done.replayed:

@@ -114,9 +114,18 @@ async def read(parts: Parts, query: Callable[..., Awaitable[Any]], *args: Any, *
 
 
 async def visible(parts: Parts, lead: str, by: Caller) -> Lead:
-    """The lead, if the caller may see it. Raises Problem."""
-    found = known_to_be(await read(parts, store.find, lead))
-    return known_to_be(found if view_of(by, parts.agreements.now).holds(found) else None)
+    """The lead, if the caller may see it. Raises Problem; of a lead that was merged away it names the survivor."""
+    if found := await _seen(parts, lead, by):
+        return found
+    into = await read(parts, store.survivor, lead)
+    if into and await _seen(parts, into, by):
+        raise Problem(404, "unknown", "the lead was merged: it is part of another", merged_into=into)
+    raise unknown()
+
+
+async def _seen(parts: Parts, lead: str, by: Caller) -> Lead | None:
+    found: Lead | None = await read(parts, store.find, lead)
+    return found if found and view_of(by, parts.agreements.now).holds(found) else None
 
 
 def known_to_be(lead: Lead | None) -> Lead:

@@ -204,7 +204,7 @@ def _clock(clock: Clock) -> ClockView:
 _SAID: Final = {
     401: "No token, or one that nobody has",
     403: "The token's role may not do this",
-    404: "No such lead, or none that the token's scope holds",
+    404: "No such lead, or none that the token's scope holds; `merged_into` names the one that it is part of by now",
     409: "The command does not fit the lead's state; `possible` are those that do",
     412: "Somebody was faster: the lead has another version than If-Match says",
     422: "The request does not fit, or the agreement refuses what it asks for",
