@@ -67,12 +67,13 @@ class Links:
         self._life = life
 
     def with_links(self, notice: Notice, lead: Lead | None, now: datetime) -> Notice:
-        """The notice with a link for each command that is possible, when it is about what its lead's owner now has."""
+        """The notice with whole addresses, and a link for each command that is possible, if its owner has the lead."""
+        body = {**notice.body, "link": self._public_url + notice.body["link"]}
         if not self._secrets:
-            return notice
+            return replace(notice, body=body)
         told = lead is not None and (notice.body["episode"], notice.body["owner"]) == (lead.episode, lead.owner)
         links = self.of(lead, now) if lead is not None and told else {}
-        return replace(notice, body={**notice.body, "links": links})
+        return replace(notice, body={**body, "links": links})
 
     def of(self, lead: Lead, now: datetime) -> dict[str, str]:
         """The address of each command that is possible now; none for a lead that nobody has."""

@@ -9,6 +9,7 @@ import pytest
 
 from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import Cause
+from services.handoff.domain.notices import Notice
 from services.handoff.links import NO_LINKS, Link, Links
 from services.handoff.settings import HandoffSettings
 from shared.errors import Refused, WrongSetting
@@ -44,6 +45,16 @@ def test_a_lead_has_a_link_for_each_command_that_is_possible_and_fits_a_button()
         assert links().read(url.rpartition("/")[2], NOW) == Link(
             lead=WAITING.lead, episode=2, command=Cause(command), person=WAITING.owner, expires=NOW + LIFE
         )
+
+
+def test_a_notification_says_where_its_lead_is_as_a_whole_address_where_there_is_a_public_one() -> None:
+    notice = Notice(
+        id="n", lead=WAITING.lead, kind="LeadReturned", body={"link": "/leads/x", "episode": 1, "owner": ""}
+    )
+    without_secrets = Links(secrets=(), public_url="https://leads.example.com", life=LIFE)
+    for some in (links(), without_secrets):
+        assert some.with_links(notice, WAITING, NOW).body["link"] == "https://leads.example.com/leads/x"
+    assert NO_LINKS.with_links(notice, WAITING, NOW) == notice
 
 
 def test_without_a_secret_there_are_no_links_and_none_is_let_in() -> None:
