@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import difflib
 import hashlib
 import hmac
 import json
@@ -17,8 +18,10 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
@@ -297,6 +300,30 @@ def _describe_problems(spec: dict[str, Any]) -> None:
 # --- the app ---
 
 
+async def _only_known_parameters(request: Request) -> None:
+    """A misspelt filter must not widen what is asked for. A page that a person opens may carry what mailers add."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or not route.include_in_schema or request.method != "GET":
+        return
+    known = list(_parameters(route.dependant))
+    strange = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if strange:
+        errors = [{"where": f"query.{name[:100]}", "why": _no_such_parameter(name, known)} for name in strange]
+        raise Problem(422, "invalid", "the request does not fit", errors=errors)
+
+
+def _parameters(asked: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in asked.query_params)
+    for further in asked.dependencies:
+        yield from _parameters(further)
+
+
+def _no_such_parameter(name: str, known: Sequence[str]) -> str:
+    if near := difflib.get_close_matches(name, known, n=1):
+        return f"there is no such parameter; did you mean {near[0]}?"
+    return f"there is no such parameter; there are {', '.join(known)}" if known else "there are no parameters here"
+
+
 def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
     """One application of one or all services, with their background tasks."""
 
@@ -320,7 +347,8 @@ def create_app(services: Sequence[Service], parts: Parts) -> FastAPI:
 
     title = "Leadpact" if len(services) > 1 else f"Leadpact {services[0].name}"
     doors = {path: door for service in services for path, door in service.doors.items()}
-    app = _App(parts.metrics, doors, title=title, lifespan=lifespan, redoc_url=None)
+    known = [Depends(_only_known_parameters)]
+    app = _App(parts.metrics, doors, title=title, lifespan=lifespan, redoc_url=None, dependencies=known)
     app.state.supervisor = Supervisor(parts.metrics)
     _answer_problems(app)
     for service in services:

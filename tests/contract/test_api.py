@@ -574,6 +574,24 @@ async def test_who_may_not_see_the_survivor_hears_nothing_of_it(desk: Desk, api:
     assert (answer.status_code, "merged_into" in answer.json()) == (404, False)
 
 
+@pytest.mark.parametrize(
+    ("path", "strange", "why"),
+    [
+        ("/leads", "onwer", "did you mean owner?"),
+        ("/leads", "colour", "there are state, team, owner, due_before, order, after, limit"),
+        (f"/leads/{name(1)}/timeline", "limits", "did you mean limit?"),
+        (f"/leads/{name(1)}", "limit", "there are no parameters here"),
+    ],
+)
+async def test_a_parameter_that_is_none_is_refused_with_the_near_one(
+    api: httpx.AsyncClient, path: str, strange: str, why: str
+) -> None:
+    answer = await api.get(path, params={strange: "x"})
+    (mistake,) = answer.json()["errors"]
+    assert (answer.status_code, mistake["where"]) == (422, f"query.{strange}")
+    assert why in mistake["why"]
+
+
 async def test_who_gives_a_lead_away_hears_that_it_is_done_and_no_more_of_it(
     desk: Desk, api: httpx.AsyncClient
 ) -> None:
