@@ -592,6 +592,23 @@ async def test_a_parameter_that_is_none_is_refused_with_the_near_one(
     assert why in mistake["why"]
 
 
+async def test_an_attempt_is_shown_with_all_that_was_told_of_it(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(demo(1))
+    said = {"channel": "phone", "direction": "outbound", "outcome": "voicemail", "duration_s": 42.0, "note": "twice"}
+    (shown,) = (await api.post(f"/leads/{name(1)}/attempts", json=said)).json()["attempts"]
+    assert shown | said == shown
+
+
+async def test_what_the_lead_did_is_no_attempt_and_a_reply_after_one(desk: Desk, api: httpx.AsyncClient) -> None:
+    await desk.hears(demo(1))
+    inbound = {"channel": "phone", "direction": "inbound", "outcome": "connected"}
+    before = (await api.post(f"/leads/{name(1)}/attempts", json=inbound)).json()
+    assert (before["attempts"], before["state"], before["replied"]) == ([], "handed_off", False)
+    await ordered(api, "attempts")
+    after = (await api.post(f"/leads/{name(1)}/attempts", json=inbound)).json()
+    assert (len(after["attempts"]), after["replied"]) == (1, True)
+
+
 async def test_who_gives_a_lead_away_hears_that_it_is_done_and_no_more_of_it(
     desk: Desk, api: httpx.AsyncClient
 ) -> None:

@@ -13,7 +13,7 @@ from services.handoff.domain import commands
 from services.handoff.domain.commands import NewAttempt
 from services.handoff.domain.draft import HandoffDecision
 from shared.agreement.handoff import NORMAL
-from shared.events import Channel, Outcome
+from shared.events import Channel, Direction, Outcome
 
 Decide = Callable[..., HandoffDecision]
 
@@ -68,9 +68,10 @@ class ResumeIn(Body):
 
 
 class AttemptIn(Body):
-    """A contact attempt that was made."""
+    """A contact attempt that was made, or with `direction` inbound what the lead did itself, which is no touch."""
 
     channel: Channel
+    direction: Direction = Direction.OUTBOUND
     outcome: Outcome = Outcome.UNKNOWN
     at: Moment | None = Field(default=None, description="when it was made; now, when it is not said")
     note: str = Field(default="", max_length=10_000)

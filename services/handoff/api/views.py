@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from services.handoff.domain.lead import Attempt, Clock, Lead
 from services.handoff.domain.machine import possible
-from shared.events import Channel, ClockKind, Outcome, State, ToFindOut
+from shared.events import Channel, ClockKind, Direction, Outcome, State, ToFindOut
 from shared.web import ProblemView, described
 
 When = Annotated[
@@ -26,7 +26,9 @@ class AttemptView(BaseModel):
     number: int = Field(description="in this episode, from 1")
     at: When = Field(description="when it was made, not when it was logged")
     channel: Channel
+    direction: Direction = Field(description="what the lead did itself is no attempt: always outbound")
     outcome: Outcome
+    duration_s: float | None = Field(description="as far as it was told")
     by: str = Field(description="who made it: a person, or an owner's id in the CRM")
     activity: str = Field(description="names it where it stands, as call:7001")
     note: str
@@ -182,6 +184,8 @@ def _attempt(attempt: Attempt) -> AttemptView:
         number=attempt.number,
         at=attempt.at,
         channel=attempt.channel,
+        direction=Direction.OUTBOUND,
+        duration_s=attempt.duration_s,
         outcome=attempt.outcome,
         by=attempt.by,
         activity=attempt.activity,

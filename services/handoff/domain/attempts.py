@@ -43,11 +43,11 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
     if known is not None:
         _correct(draft, known, message, at)
     elif message.direction is Direction.INBOUND:
-        _answered(draft, message.activity, message.channel, at)
+        answered(draft, message.activity, message.channel, at)
     elif not _by_a_person(message, agreement):
         pass
     elif allows(draft.lead.state, Cause.ATTEMPT):
-        record(draft, _attempt(message, at), message.duration_s)
+        record(draft, _attempt(message, at))
     else:
         _moved_on(draft, _attempt(message, at))
     return draft.decision()
@@ -67,6 +67,7 @@ def _attempt(message: ActivityLogged, at: datetime) -> Attempt:
         outcome=message.outcome,
         by=message.by,
         seen_at=message.seen_at,
+        duration_s=message.duration_s,
     )
 
 
@@ -90,7 +91,7 @@ def _correct(draft: Draft, known: Attempt, message: ActivityLogged, at: datetime
         _replied(draft, message.activity, message.channel, at)
 
 
-def _answered(draft: Draft, activity: str, channel: Channel, at: datetime) -> None:
+def answered(draft: Draft, activity: str, channel: Channel, at: datetime) -> None:
     """The lead itself wrote or called. Before the first touch there is no chase to stop: that is still owed."""
     if draft.lead.attempts:
         _replied(draft, activity, channel, at)
@@ -98,7 +99,7 @@ def _answered(draft: Draft, activity: str, channel: Channel, at: datetime) -> No
         draft.change(asked_at=max(at, draft.lead.asked_at or at))
 
 
-def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> None:
+def record(draft: Draft, attempt: Attempt) -> None:
     """Count an attempt. Raises Impossible when the lead is not being followed up.
 
     One that is not the owner's to count is told, and changes nothing of what the owner owes.
@@ -117,7 +118,7 @@ def record(draft: Draft, attempt: Attempt, duration_s: float | None = None) -> N
         number=counted.number,
         channel=counted.channel,
         outcome=counted.outcome,
-        duration_s=duration_s,
+        duration_s=counted.duration_s,
         by=counted.by,
         **(_delays(draft, counted.at) if first else {}),
     )

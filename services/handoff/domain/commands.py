@@ -10,10 +10,10 @@ from typing import Final
 from services.handoff.domain import assigning, attempts, clocks, passing, returns, taking, triggers
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import Attempt, Lead
-from services.handoff.domain.machine import Cause
+from services.handoff.domain.machine import Cause, step
 from shared.agreement import Agreement
 from shared.errors import Refused
-from shared.events import Channel, Outcome
+from shared.events import Channel, Direction, Outcome
 
 SKEW: Final = timedelta(minutes=1)  # how much the clocks of others may be ahead
 
@@ -117,9 +117,10 @@ def hand_off(priority: str, team: str | None, owner: str | None) -> Callable[...
 
 @dataclass(frozen=True, kw_only=True)
 class NewAttempt:
-    """An attempt as a person reports it. PERSONAL: note."""
+    """An attempt as a person reports it; inbound it is what the lead did, and no touch. PERSONAL: note."""
 
     channel: Channel
+    direction: Direction = Direction.OUTBOUND
     outcome: Outcome
     at: datetime | None = None
     activity: str = ""
@@ -140,7 +141,12 @@ def attempt(new: NewAttempt) -> Callable[..., HandoffDecision]:
         if new.activity and any(one.activity == new.activity for one in lead.attempts):
             return HandoffDecision(state=lead)
         draft = _begin(lead, command, agreement, now, until=at)
-        attempts.record(draft, _counted(new, command, at, now), new.duration_s)
+        made = _counted(new, command, at, now)
+        if new.direction is Direction.OUTBOUND:
+            attempts.record(draft, made)
+        else:
+            step(draft.lead.state, Cause.ATTEMPT, paused=draft.lead.pause is not None)
+            attempts.answered(draft, made.activity, made.channel, at)
         return draft.decision()
 
     return handle
@@ -156,4 +162,5 @@ def _counted(new: NewAttempt, command: Command, at: datetime, now: datetime) -> 
         by=command.person,
         seen_at=now,
         note=new.note,
+        duration_s=new.duration_s,
     )

@@ -113,6 +113,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     by: str
     seen_at: datetime
     note: str = ""
+    duration_s: float | None = None
     step: bool = True
 
 
