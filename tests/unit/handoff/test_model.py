@@ -1057,7 +1057,9 @@ def deal_changed(model: Model, stage: str, deal: str, at: datetime) -> None:
 
 def inherit(survivor: Model, other: Model, terms: Terms, now: datetime) -> None:
     """Who is with Marketing goes on with the life of the other, if that has one; two whom Sales has are one."""
-    survivor.deals = {**copy.deepcopy(other.deals), **survivor.deals}
+    for name, deal in copy.deepcopy(other.deals).items():
+        if name not in survivor.deals or deal["at"] > survivor.deals[name]["at"]:
+            survivor.deals[name] = deal
     if survivor.state not in WITH_MARKETING:
         if other.state in FURTHER:
             join(survivor, other, terms, now)
