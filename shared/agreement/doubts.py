@@ -45,6 +45,7 @@ def doubts(agreement: Agreement) -> Iterator[Doubt]:
     yield from _returns(agreement)
     yield from _notices(agreement)
     yield from _calendars(agreement)
+    yield from _speeds(agreement)
 
 
 # --- grades the wrong way round ---
@@ -238,6 +239,14 @@ def _calendars(agreement: Agreement) -> Iterator[Doubt]:
         if not member.calendar and not agreement.handoff.teams[str(at[2])].calendar:
             said = f"has no calendar, so promises count day and night; name one, or say calendar: {ALWAYS_OPEN}"
             yield (*at, KEY), said
+
+
+def _speeds(agreement: Agreement) -> Iterator[Doubt]:
+    """Nine of ten leads cannot be faster than half of them."""
+    speed = agreement.kpis.speed_to_lead
+    calendar = agreement.calendars.get(agreement.follow_up.calendar)
+    if calendar and speed.p50 and speed.p90 and calendar.time_of(speed.p50) > calendar.time_of(speed.p90):
+        yield ("kpis", "speed_to_lead", "p50"), f"is slower than p90, {speed.p90}, which holds for more leads"
 
 
 # --- what the CRM does not know ---

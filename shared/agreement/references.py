@@ -25,6 +25,8 @@ from shared.errors import Refused
 MOST_LISTED: Final = 20  # of the names that there are; who reads more of them has the file at hand
 ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # from which to try whether a promise can be kept at all
 
+SLIP: Final = 0.85  # how near a name is to another for being that one misspelt
+
 
 def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     """Names that point at nothing, and definitions that ask what nobody can know at that stage."""
@@ -34,6 +36,7 @@ def cross_references(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     yield from _definitions(agreement)
     yield from _words(agreement)
     yield from _managers(agreement)
+    yield from _escalations(agreement)
     yield from _crm_owners(agreement)
     yield from _beyond_all_time(agreement)
     yield from _cadence(agreement)
@@ -271,6 +274,18 @@ def _managers(agreement: Agreement) -> Iterator[tuple[Path, str]]:
     for n, step in enumerate(agreement.follow_up.escalation):
         if MANAGER in step.to and alone:
             yield ("follow_up", "escalation", n, "to"), f"needs a manager in every team; there is none in {and_(alone)}"
+
+
+def _escalations(agreement: Agreement) -> Iterator[tuple[Path, str]]:
+    """Any name is passed on to the receiver of notifications; one that is nearly a known one is a slip."""
+    people = [person for _, person, _ in members_of(agreement)]
+    managers = [team.manager for team in agreement.handoff.teams.values() if team.manager]
+    known = list(dict.fromkeys([MANAGER, *people, *managers]))
+    for n, step in enumerate(agreement.follow_up.escalation):
+        for name in step.to:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=SLIP)
+            if name not in known and near:
+                yield ("follow_up", "escalation", n, "to"), f"nobody is called {name}; did you mean {near[0]}?"
 
 
 def _crm_owners(agreement: Agreement) -> Iterator[tuple[Path, str]]:

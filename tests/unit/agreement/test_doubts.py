@@ -28,6 +28,13 @@ def test_a_trigger_without_a_form_never_fires_after_one_that_takes_all_it_takes(
     assert with_triggers(NO_FORM, OF_THE_BEST).keys() == {"handoff.triggers.1.name"}
 
 
+def test_half_of_all_leads_are_hardly_to_be_touched_later_than_nine_of_ten() -> None:
+    kpis = SHIPPED.kpis.model_dump(mode="json")
+    slow = told(kpis=kpis | {"speed_to_lead": {"p50": "1d", "p90": "4h"}})
+    assert slow == {"kpis.speed_to_lead.p50": "is slower than p90, 4h, which holds for more leads"}
+    assert told(kpis=kpis | {"speed_to_lead": {"p50": "4h", "p90": "4h"}}) == {}
+
+
 def test_of_several_personas_only_the_best_counts_towards_what_is_on_offer() -> None:
     fit = SHIPPED.qualification.fit.model_dump(mode="json") | {
         "rules": [],

@@ -299,6 +299,10 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "{at: breach + 2h, on: [accept, first_touch], to: manager}", "^{at: breach + 2h}", "follow_up.escalation[0]",
         "must have to or reassign",
     ),
+    "an escalation to somebody misspelt": (
+        "first_touch], to: manager", "first_touch], to: ^manger", "follow_up.escalation[0].to",
+        "did you mean manager?",
+    ),
     "two ways back of the exhausted": (
         "- {reason: not_now,", "- {attempts: ^exhausted, reason: not_now,", "follow_up.return_when[1].attempts",
         "is a second way back",
