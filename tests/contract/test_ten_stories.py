@@ -21,10 +21,12 @@ from services.kpi.domain.tallies import (
     CLOCKS_OVERDUE,
     CLOCKS_PAUSED,
     ESCALATIONS,
+    FIRST_TOUCH,
     HANDOFFS,
     REASSIGNMENTS,
     RETURNS,
     STAGE_ENTRIES,
+    bucket,
 )
 from shared.database import migrate, start_embedded
 from shared.events import (
@@ -46,12 +48,14 @@ from shared.events import (
     LeadHandedOff,
     LeadReplied,
     LeadReturned,
+    LeadsMerged,
     NurtureStarted,
     Outcome,
+    State,
 )
 from tests.agreements import with_follow_up
 from tests.contract.conftest import open_engine
-from tests.contract.sales_floor import AGREEMENT, CHIEF, START, TABLES, Floor, local
+from tests.contract.sales_floor import AGREEMENT, CHIEF, START, TABLES, Floor, local, name
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -207,6 +211,25 @@ async def test_two_triggers_at_once_make_one_hand_off_by_the_first_of_the_list_a
     assert await floor.tallied(HANDOFFS) == {("Asked for a demo", "inbound"): 1}
 
 
+async def test_two_leads_at_sales_that_are_merged_have_one_chase_and_one_speed_to_lead(floor: Floor) -> None:
+    survivor, other = await demo_requested(floor), await demo_requested(floor)
+    await floor.says(floor.touch(other))
+    touched = floor.told(other, AttemptRecorded)[0].at
+    await floor.says(floor.merge(survivor, other))
+    assert await floor.running(other) == {}
+    met = {clock.clock: clock.at for clock in floor.told(survivor, ClockMet)}
+    assert met == {ACCEPT: touched, FIRST: touched}
+    (merge,) = floor.told(survivor, LeadsMerged)
+    assert (merge.merged, merge.attempts, merge.state) == (name(other), 1, State.WORKING)
+    await floor.at(local(2, 11))
+    await floor.says(floor.touch(survivor, channel=Channel.EMAIL))
+    assert [attempt.number for attempt in floor.told(survivor, AttemptRecorded)] == [2]
+    first_touches = await floor.tallied(bucket(FIRST_TOUCH))
+    assert sum(first_touches.values()) == 1
+    ended = await floor.tallied(CLOCKS_ENDED)
+    assert not [labels for labels in ended if labels[-1] == "breached"]
+
+
 async def test_a_merge_in_mid_chase_keeps_one_life_and_leaves_no_ghost(floor: Floor) -> None:
     survivor, other = floor.somebody(), await demo_requested(floor)
     await floor.says(floor.person(survivor, email="ada@example.test"))
@@ -217,9 +240,8 @@ async def test_a_merge_in_mid_chase_keeps_one_life_and_leaves_no_ghost(floor: Fl
     assert (await floor.running(other), await floor.running(survivor)) == ({}, running)
     assert {clock.reason for clock in floor.told(other, ClockCancelled)} == {"merged"}
     life = floor.told(other)
-    await floor.says(floor.touch(other))  # of somebody who is no more
     await floor.at(local(2, 11))
-    await floor.says(floor.touch(survivor, channel=Channel.EMAIL))
+    await floor.says(floor.touch(other, channel=Channel.EMAIL))  # under the old key it counts for the survivor
     assert [attempt.number for attempt in floor.told(survivor, AttemptRecorded)] == [2]
     assert [clock.clock for clock in floor.told(survivor, ClockMet)] == [NEXT]
     await floor.at(local(30, 18))
