@@ -404,7 +404,7 @@ class Model:
 
     def comes_back(self) -> None:
         self.gone, self.deleted, self.known, self.touches, self.clocks = False, None, set(), [], {}
-        self.owner = ""
+        self.owner, self.deals = "", {}
 
     def no_longer_paused(self, at: datetime) -> None:
         if self.pause:
