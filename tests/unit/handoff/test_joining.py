@@ -95,6 +95,15 @@ def test_a_touch_that_was_too_late_settles_the_survivors_breach() -> None:
     assert (one(survivor, ClockSettled, FIRST).at, one(survivor, ClockSettled, FIRST).late_s) == (monday(14), 3600)
 
 
+def test_what_was_due_before_the_others_later_touch_is_breached_although_nobody_looked_in_between() -> None:
+    survivor, other = both()
+    survivor.at(monday(10)).activity()
+    other.at(monday(9, 30)).activity().at(monday(15)).activity()
+    merged(survivor, other, hour=16)
+    assert of(survivor, ClockBreached, NEXT)[0].at == monday(14)
+    assert of(survivor, ClockSettled, NEXT)[0].at == monday(15)
+
+
 def test_the_touches_of_both_are_one_cadence_in_the_order_of_their_time() -> None:
     survivor, other = both()
     survivor.at(monday(9, 10)).activity(activity="call:a").at(monday(11)).activity(activity="call:c")
