@@ -107,8 +107,8 @@ def test_a_lead_is_graded_by_the_rules_of_its_trade_however_they_are_typed() -> 
 
 def test_the_garage_hears_in_its_own_language_why_a_lead_is_worth_what_it_is() -> None:
     assert Told().has(**FLEET).submits("calculator-costuri").why_in(languages()["ro"]) == (
-        "Nota A3: potrivire A cu 90 de puncte (Rol: sef parc auto; Flotă de mărimea potrivită;"
-        " În raza atelierelor noastre; Camioane sau utilitare), interes 3 cu 20 de puncte (A calculat costurile),"
+        "Nota încălzește: potrivire ideală cu 90 de puncte (Rol: sef parc auto; Flotă de mărimea potrivită;"
+        " În raza atelierelor noastre; Camioane sau utilitare), interes rece cu 20 de puncte (A calculat costurile),"
         " în etapa de evaluare."
     )
 
