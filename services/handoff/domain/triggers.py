@@ -9,7 +9,8 @@ stops the wait for a reply.
 
 A re-score, of which the changed agreement is the only cause, hands over who never was, and moves
 nothing else: the lead did nothing, so what Sales has or had of it stays until it does. A score that fell
-by waiting alone hands over nobody and takes nobody back: it is kept, for what comes next.
+by waiting alone hands over nobody and takes nobody back: it is kept, for what comes next. But its stage of
+the journey does not fall while Sales has the lead: whoever cannot be reached goes back as far on as they came.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from msgspec import structs
+
 from services.handoff.domain import assigning, cadence, clocks, ends, in_crm, passing, routing
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, WITH_SALES, Lead, Score
@@ -26,6 +29,7 @@ from services.handoff.domain.machine import Cause, allows
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.handoff import Trigger
+from shared.agreement.qualification import JOURNEY
 from shared.events import (
     ClockKind,
     LeadAssigned,
@@ -70,6 +74,8 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     if lead.gone or (known is not None and not _is_news(message, known)):
         return HandoffDecision(state=lead)
     former, score = lead.score, _kept(message)
+    if former and lead.state in WITH_SALES:
+        score = structs.replace(score, journey=min(former.journey, score.journey, key=JOURNEY.index))
     said = [] if message.is_rescore else in_crm.words(agreement, former, score)
     until = min(message.at, now, *(at for at, _ in said))  # what was said in time is in time
     draft = passing.begin(lead, agreement, message.id, now=now, until=until, inclusive=not said)

@@ -694,7 +694,10 @@ def test_a_lead_that_falls_while_sales_has_it_keeps_its_hand_off_and_its_clocks(
     assert not story.after(HOUR / 60).scored(**FADE).told
     assert (story.lead.state, story.lead.clocks) == (State.HANDED_OFF, clocks)
     assert story.lead.score is not None
-    assert (story.lead.score.grade, story.lead.score.journey) == ("B4", "awareness")
+    assert (story.lead.score.grade, story.lead.score.journey) == (
+        "B4",
+        "consideration",
+    )  # nobody forgets what they know while they wait
 
 
 @pytest.mark.parametrize("begin", [lambda: Story().scored(), lambda: returned().after(400 * DAY)])
