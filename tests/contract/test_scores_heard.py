@@ -64,7 +64,7 @@ class House:
         ((state, document),) = await self.handoff.rows(
             "SELECT state, document FROM handoff.leads WHERE lead = :lead", lead=name(1)
         )
-        return state, json.loads(document)["episode"]
+        return state, json.loads(document).get("episode", 0)
 
 
 @pytest.fixture(scope="module")

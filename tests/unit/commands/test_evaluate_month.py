@@ -358,7 +358,7 @@ def test_points_are_changed_where_they_stand_and_nowhere_else() -> None:
     path = ("qualification", "fit", "rules", 3, "points")
     other = ("qualification", "fit", "role", "influencer", "points")
     by_hand = TEXT.replace("{free_mailbox: true}}, points: -20}", "{free_mailbox: true}}, points: -7}")
-    by_hand = by_hand.replace("consultant]}}, points: 20}", "consultant]}}, points: 8}")
+    by_hand = by_hand.replace("consultant]}}]}, points: 20}", "consultant]}}]}, points: 8}")
     assert patched(TEXT, {path: -7, other: 8}, ["Said."]) == "# Said.\n" + by_hand
     with pytest.raises(Broken, match="no plain number"):
         patched(TEXT.replace("points: -20", "points: '-20'"), {path: 1})

@@ -18,7 +18,9 @@ SETTINGS = {"LEADPACT_HUBSPOT_SECRETS": "7=s7,8=s8", "LEADPACT_PUBLIC_URL": "htt
 
 
 def door(path: str, **settings: str) -> Source:
-    made = sources.sources(IngestSettings.read(SETTINGS | settings), properties=lambda _: ("jobtitle",))
+    made = sources.sources(
+        IngestSettings.read(SETTINGS | settings), properties=lambda _: ("jobtitle",), of_companies=lambda _: ()
+    )
     return next(one for one in made if one.path == path)
 
 
