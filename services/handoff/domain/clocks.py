@@ -45,7 +45,7 @@ def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool 
     allowed = _allowed(draft, kind, n, hurried=hurried)
     if allowed is None:
         return
-    due_at, stood_s = _due(draft, at, allowed)
+    due_at, stood = _due(draft, at, allowed)
     clock = Clock(
         id=_own_id(lead),
         kind=kind,
@@ -53,26 +53,26 @@ def start(draft: Draft, kind: ClockKind, n: int, *, at: datetime, hurried: bool 
         started_at=at,
         due_at=due_at,
         allowed_s=allowed.total_seconds(),
-        paused_s=stood_s,
+        stood=stood,
         hurried=hurried,
     )
     begin(draft, _warned_of(draft, clock, since=at, shares=draft.agreement.follow_up.warn_at))
 
 
-def _due(draft: Draft, at: datetime, allowed: timedelta) -> tuple[datetime, float]:
-    """When a clock that starts at `at` is due, and for how long it stood still in pauses that are over.
+def _due(draft: Draft, at: datetime, allowed: timedelta) -> tuple[datetime, tuple[Pause, ...]]:
+    """When a clock that starts at `at` is due, and the pauses that are over in which it stood still.
 
     What starts it may be logged late: then pauses lie behind us that it would have stood still in.
     """
     calendar = draft.calendar
-    due_at, stood_s = calendar.add(at, allowed), 0.0
+    due_at, stood = calendar.add(at, allowed), list[Pause]()
     for pause in draft.lead.stood:
         if pause.until and at < pause.until and pause.at < due_at:
             since = max(at, pause.at)
             left = calendar.between(since, due_at)
-            stood_s += calendar.between(since, pause.until).total_seconds()
+            stood.append(replace(pause, at=since))
             due_at = calendar.add(pause.until, left)
-    return due_at, stood_s
+    return due_at, tuple(stood)
 
 
 def adopt(draft: Draft, clock: Clock) -> None:
@@ -265,9 +265,9 @@ def resume(draft: Draft, at: datetime) -> None:
 
 
 def _go_on(draft: Draft, clock: Clock, held: Pause, at: datetime) -> None:
-    stood = draft.calendar.between(held.at, at).total_seconds()
     due_at = draft.calendar.add(at, timedelta(seconds=clock.left_s))
-    after = replace(clock, pause=None, left_s=0.0, paused_s=clock.paused_s + stood, due_at=due_at)
+    stood = (*clock.stood, replace(held, until=at))
+    after = replace(clock, pause=None, left_s=0.0, stood=stood, due_at=due_at)
     after = _warned_of(draft, after, since=at, shares=[alarm.share for alarm in clock.alarms])
     keep(draft, after)
     tell(draft, ClockResumed, after, at=at)
@@ -298,7 +298,7 @@ def _gauge(draft: Draft, clock: Clock, now: datetime, reason: str, *, later: boo
 
 def _move(draft: Draft, clock: Clock, now: datetime, allowed: timedelta, reason: str) -> None:
     """To where it would be had it always run so; a shorter time counts from now, and never makes it longer."""
-    due_at = draft.calendar.add(clock.started_at, allowed + timedelta(seconds=clock.paused_s))
+    due_at = draft.calendar.add(clock.started_at, allowed + _stood(draft.calendar, clock))
     if due_at < clock.due_at:
         due_at = min(clock.due_at, draft.calendar.add(now, allowed))
     after = replace(clock, due_at=due_at, allowed_s=allowed.total_seconds())
@@ -306,6 +306,12 @@ def _move(draft: Draft, clock: Clock, now: datetime, allowed: timedelta, reason:
         after = _warned_of(draft, after, since=now, shares=[alarm.share for alarm in clock.alarms])
         tell(draft, ClockMoved, after, at=now, former_due_at=clock.due_at, reason=reason)
     keep(draft, after)
+
+
+def _stood(calendar: Calendar, clock: Clock) -> timedelta:
+    """How long it stood still by the hours of now: those of then may count more of a pause, or less."""
+    times = (calendar.between(pause.at, pause.until) for pause in clock.stood if pause.until)
+    return sum(times, timedelta(0))
 
 
 def hurry(draft: Draft, now: datetime, reason: str) -> None:

@@ -64,9 +64,10 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 class Clock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A running clock, a paused one, or a breached one whose matter is still open (`overdue`).
 
-    `allowed_s` is the working time that it gives, `paused_s` the working time that it stood still,
-    `left_s` what a paused clock has left. A `hurried` one gives the time to a first touch, because
-    the lead itself asked again.
+    `allowed_s` is the working time that it gives, `left_s` what a paused clock has left, `stood` the pauses
+    that are over, each from when the clock stood still in it: how much working time that was depends on the
+    hours by which it is set anew. A `hurried` one gives the time to a first touch, because the lead itself
+    asked again.
     """
 
     id: str
@@ -75,8 +76,8 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     started_at: datetime
     due_at: datetime
     allowed_s: float = 0.0
-    paused_s: float = 0.0
     left_s: float = 0.0
+    stood: tuple[Pause, ...] = ()
     alarms: tuple[Alarm, ...] = ()  # rising
     escalations: tuple[Escalation, ...] = ()  # rising; of a breached clock
     overdue: bool = False

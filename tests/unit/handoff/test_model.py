@@ -211,7 +211,7 @@ class Running:
     open: bool = True
     corrected: bool = False
     was_breached: bool = False  # of a lead that is merged into this one
-    stood: float = 0.0
+    stood: list[tuple[datetime, datetime]] = field(default_factory=list)
     paused: datetime | None = None
     until: datetime | None = None
     left: float = 0.0
@@ -467,7 +467,7 @@ class Model:
         for since, until in self.pauses:
             if at < until and since < clock.due:  # it would have stood still, had it been known of
                 left = terms.between(max(at, since), clock.due)
-                clock.stood += terms.between(max(at, since), until)
+                clock.stood.append((max(at, since), until))
                 clock.due = terms.after(until, left)
         assert message.due_at == clock.due
         self._warn_from(clock, terms, at, terms.shares)
@@ -542,7 +542,7 @@ class Model:
             self._set_anew(clock, terms)  # a person resumes by what is agreed now
         assert message.due_at == terms.after(message.at, clock.left)
         clock.other_hours |= clock.by is not None and clock.by.open != terms.open
-        clock.stood += terms.between(clock.paused, message.at)
+        clock.stood.append((clock.paused, message.at))
         clock.due, clock.paused, clock.until = message.due_at, None, None
         self._warn_from(clock, terms, message.at, [share for _, share in clock.warnings])
         self.no_longer_paused(message.at)
@@ -563,7 +563,7 @@ class Model:
     def by_rule(self, clock: Running, terms: Terms, now: datetime) -> tuple[datetime, int]:
         """When a running clock has to be due, set anew at `now`."""
         given = self._gives(clock, terms)
-        due = terms.after(clock.started, given + clock.stood)
+        due = terms.after(clock.started, given + sum(terms.between(*pause) for pause in clock.stood))
         return (due if due >= clock.due else min(clock.due, terms.after(now, given))), given
 
     def _gives(self, clock: Running, terms: Terms) -> int:
@@ -1166,7 +1166,7 @@ def take_clocks(survivor: Model, other: Model, terms: Terms, now: datetime) -> b
 def as_if_resumed(clock: Running, terms: Terms, now: datetime) -> Running:
     clock.joined = True
     if clock.paused:
-        clock.stood += terms.between(clock.paused, now)
+        clock.stood.append((clock.paused, now))
         clock.due = terms.after(now, clock.left)
         shares = [share for _, share in clock.warnings]
         Model()._warn_from(clock, terms, now, shares)

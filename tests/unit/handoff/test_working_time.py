@@ -445,7 +445,8 @@ def test_the_end_of_a_pause_is_a_due_moment_of_the_lead_though_no_clock_stands_s
 def test_an_attempt_made_in_a_pause_that_is_over_and_logged_late_starts_a_clock_that_stood_still_in_it() -> None:
     story = handed_off().at(monday(11)).pause("away", monday(15)).at(monday(16)).clocks_fire().activity(at=monday(12))
     assert one(story, ClockMet, FIRST).at == monday(12)
-    assert (open_clock(story, NEXT).due_at, open_clock(story, NEXT).paused_s) == (tuesday(9), 3 * 3600)
+    assert open_clock(story, NEXT).due_at == tuesday(9)
+    assert [(pause.at, pause.until) for pause in open_clock(story, NEXT).stood] == [(monday(12), monday(15))]
     assert not story.heard(ClockBreached)
 
 
@@ -459,7 +460,7 @@ def test_a_clock_that_an_escalation_starts_after_the_pause_s_end_runs() -> None:
     story = handed_off(team=TWO, **STEPS).at(monday(13, 30)).pause("away", monday(14)).at(monday(16)).clocks_fire()
     assert story.last(LeadAssigned).at == monday(15)
     assert open_clock(story, FIRST).due_at == tuesday(9)
-    assert open_clock(story, FIRST).paused_s == 0
+    assert open_clock(story, FIRST).stood == ()
 
 
 def test_only_who_is_not_paused_can_be_paused_and_the_other_way_round() -> None:
@@ -733,6 +734,21 @@ def test_what_was_warned_of_is_not_warned_of_again() -> None:
 def test_the_time_it_stood_still_is_given_again_under_another_agreement() -> None:
     story = handed_off().at(monday(10)).pause().at(monday(12)).resume()
     assert open_clock(agreed_anew(story, first_touch="5h"), FIRST).due_at == monday(16)
+
+
+def test_a_pause_that_is_over_gives_as_much_time_again_as_it_took_by_the_hours_of_now() -> None:
+    by_night = handed_off(calendar="always", first_touch="20h").at(monday(18)).pause().at(tuesday(8)).resume()
+    assert open_clock(agreed_anew(by_night, first_touch="20h"), FIRST).due_at == tuesday(9) + DAY
+    closed_then = handed_off(calendar="late").pause().at(monday(12)).resume()
+    assert open_clock(agreed_anew(closed_then, first_touch="5h"), FIRST).due_at == monday(17)
+
+
+def test_a_pause_outside_the_new_hours_moves_a_deadline_no_later_when_the_agreement_changes_once_more() -> None:
+    story = handed_off(calendar="always", first_touch="24h").at(monday(9)).pause().at(monday(9, 30)).resume()
+    agreed_anew(story, calendar="late")
+    assert open_clock(story, FIRST).due_at == monday(16)
+    agreed_anew(story.after(HOUR), calendar="late", warn_at=["50%"])
+    assert open_clock(story, FIRST).due_at == monday(16)
 
 
 def test_the_same_agreement_again_moves_nothing() -> None:
