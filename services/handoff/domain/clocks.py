@@ -89,12 +89,13 @@ def _own_id(lead: Lead) -> str:
 
 
 def begin(draft: Draft, clock: Clock) -> None:
-    """A new clock runs; while the lead is paused it stands still from the first."""
+    """A new clock runs; while the lead is paused it stands still from the first, or from where it last went on."""
     draft.change(clocks=(*draft.lead.clocks, clock), agreement=draft.agreement.version)
     tell(draft, ClockStarted, clock, at=clock.started_at)
-    held = draft.lead.pause
-    if held and not clock.overdue and held.at < clock.due_at and (held.until is None or clock.started_at < held.until):
-        _hold(draft, clock, max(clock.started_at, held.at))
+    if (held := draft.lead.pause) and not clock.overdue:
+        since = max(clock.started_at, held.at, *(pause.until for pause in clock.stood if pause.until))
+        if since < clock.due_at and (held.until is None or since < held.until):
+            _hold(draft, clock, since)
 
 
 def _allowed(draft: Draft, kind: ClockKind, n: int, *, hurried: bool) -> timedelta | None:

@@ -531,6 +531,7 @@ class Model:
     def held(self, clock: Running, message: ClockPaused, terms: Terms, now: datetime) -> None:
         assert clock.runs
         assert message.at < clock.due
+        assert all(until <= message.at for _, until in clock.stood), "no moment of a pause is given twice"
         clock.given = clock.given if clock.joined else self._gives(clock, terms)
         clock.paused, clock.until = message.at, message.until
         clock.left, clock.by = terms.between(message.at, clock.due), terms

@@ -751,6 +751,13 @@ def test_a_pause_outside_the_new_hours_moves_a_deadline_no_later_when_the_agreem
     assert open_clock(story, FIRST).due_at == monday(16)
 
 
+def test_a_pause_goes_on_for_a_merged_leads_clock_from_where_its_own_ended() -> None:
+    survivor, other = handed_off(start=monday(10)).at(monday(10, 30)).pause(), handed_off(contact=902)
+    other.at(monday(10, 30)).pause()
+    survivor.at(monday(11)).merged_with(other.at(monday(11))).at(monday(12)).resume()
+    assert open_clock(survivor, FIRST).due_at == monday(14, 30)
+
+
 def test_the_same_agreement_again_moves_nothing() -> None:
     story = agreed_anew(handed_off().at(monday(11)), first_touch="1h")
     agreed_anew(story, first_touch="1h", warn_at=["50%"]).after(HOUR / 2).clocks_fire()
