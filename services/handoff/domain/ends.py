@@ -131,7 +131,8 @@ def erased(lead: Lead, message: ContactErased, agreement: Agreement, now: dateti
     """
     why = ERASED if message.privacy else DELETED
     restored = lead.score is not None and lead.score.seen_at is not None and lead.score.seen_at > message.at
-    if lead.gone == ERASED or (why == DELETED and (lead.gone or restored)):
+    known = lead.gone_at is not None and message.at <= lead.gone_at  # a merge brought it back since, maybe
+    if lead.gone == ERASED or (why == DELETED and (lead.gone or restored or known)):
         return HandoffDecision(state=lead)
     draft = Draft(lead=lead, agreement=agreement, cause=message.id)
     _forget(draft, why, now, at=message.at)
@@ -162,17 +163,26 @@ def _spent(lead: Lead, now: datetime) -> dict[str, object]:
 
 def is_back(lead: Lead, seen_at: datetime | None) -> bool:
     """Whether the CRM restored a lead that it had deleted: something happened to it since."""
-    return lead.gone == DELETED and lead.gone_at is not None and seen_at is not None and seen_at > lead.gone_at
+    return lead.gone == DELETED and lead.gone_at is not None and not is_past(lead, seen_at)
+
+
+def is_past(lead: Lead, seen_at: datetime | None) -> bool:
+    """Whether this is from before the lead was last deleted: forgotten then, also of one that is back since.
+
+    A merge brings it back without a score of its own, so that no version tells an old one from a newer one.
+    """
+    return lead.gone_at is not None and (seen_at is None or seen_at <= lead.gone_at)
 
 
 def begun_anew(lead: Lead) -> Lead:
-    """As if it had never been with Sales; its numbers go on, and so does a cool-down."""
+    """As if it had never been with Sales; its numbers go on, and so does a cool-down, and what is past stays so."""
     return Lead(
         lead=lead.lead,
         version=lead.version,
         episode=lead.episode,
         ended_at=lead.ended_at,
         cool_down_until=lead.cool_down_until,
+        gone_at=lead.gone_at,
     )
 
 

@@ -165,7 +165,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     deals: Mapping[str, Deal] = msgspec.field(default_factory=dict)
     score: Score | None = None
     gone: str = ""  # why there is nothing more to it: deleted, erased, merged
-    gone_at: datetime | None = None  # when it was deleted
+    gone_at: datetime | None = None  # when it was last deleted, also of one that is back since
     merged_into: str = ""  # the lead that it is part of now
     left: Lead | None = None  # as it was when it was deleted, without the person: a merge may follow
 

@@ -71,7 +71,7 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
     if ends.is_back(lead, message.seen_at):
         lead = ends.begun_anew(lead)
     known = lead.score
-    if lead.gone or (known is not None and not _is_news(message, known)):
+    if lead.gone or ends.is_past(lead, message.seen_at) or (known is not None and not _is_news(message, known)):
         return HandoffDecision(state=lead)
     former, score = lead.score, _kept(message)
     if former and lead.state in WITH_SALES:

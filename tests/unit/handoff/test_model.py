@@ -896,6 +896,17 @@ class Lives(RuleBasedStateMachine):
             self._do(which, Story.deleted)
             model.deleted = self.now
 
+    @rule(which=LEADS, other=LEADS, luck=st.integers(0, 3), asked=st.booleans())
+    def a_merge_brings_back_who_was_deleted(self, which: int, other: int, luck: int, asked: bool) -> None:
+        if luck or which == other:
+            return
+        self.deleted(which)
+        if asked:  # told by none but a score that is late
+            self.stories[which].forms.append(Submission(form=DEMO, at=self.now))
+        self.now += MINUTE
+        self.merged(which, other, 0)
+        self.an_old_score_comes_again(which)
+
     @rule(which=LEADS, luck=st.integers(0, 5))
     def erased(self, which: int, luck: int) -> None:
         if not luck:

@@ -497,6 +497,35 @@ def test_a_score_of_before_the_deletion_brings_nobody_back() -> None:
     assert story.after(DAY).asks_for_a_demo(seen_at=before).told == []
 
 
+def test_nor_hands_it_a_lead_over_that_a_merge_has_brought_back_since() -> None:
+    story, other = Story(900).scored(), Story(902).scored()
+    story.after(DAY).deleted()
+    before = story.now
+    story.after(DAY).merged_with(other.at(story.now))
+    assert story.lead.gone == ""
+    assert story.asks_for_a_demo(seen_at=before).told == []
+    assert story.after(DAY).scored(form=DEMO).only(LeadHandedOff)
+
+
+def test_nor_raises_it_the_priority_of_a_chase_that_a_merge_has_brought() -> None:
+    story, other = Story(900).scored(), handed_off(902)
+    story.at(other.now + DAY).deleted()
+    before = story.now
+    story.after(DAY).merged_with(other.at(story.now))
+    was = story.lead
+    assert (was.state, was.score is not None) == (State.HANDED_OFF, True)
+    assert story.scored(seen_at=before, profile={"email": "old@example.test"}).lead == was
+
+
+def test_a_deletion_that_is_told_again_after_a_merge_brought_the_lead_back_changes_nothing() -> None:
+    story, other = Story(900).scored(), handed_off(902)
+    story.at(other.now + DAY).deleted()
+    deleted_at = story.now
+    story.after(DAY).merged_with(other.at(story.now))
+    assert story.deleted(at=deleted_at).told == []
+    assert story.lead.state is State.HANDED_OFF
+
+
 def test_a_deletion_that_is_told_after_the_restoring_changes_nothing() -> None:
     story = tried(2)
     late = story.now
