@@ -1119,7 +1119,7 @@ def join(survivor: Model, other: Model, terms: Terms, now: datetime) -> None:
         survivor.pause = None
         return
     n, nexts = len(touches) + 1, [*survivor.open(NEXT).values()]
-    hurried = any(clock.n in survivor.hurried for clock in nexts if not clock.ended)
+    hurried = any(clock.n in survivor.hurried for clock in left(survivor, NEXT).values() if not clock.ended)
     if survivor.owner == other.owner:
         hurried |= take_clocks(survivor, other, terms, now)
     for clock in (*nexts, *(one for one in survivor.adopted if one.kind is NEXT)):
