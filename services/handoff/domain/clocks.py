@@ -289,10 +289,9 @@ def _gauge(draft: Draft, clock: Clock, now: datetime, reason: str, *, later: boo
     if allowed is None:
         cancel(draft, clock, now, NOT_PROMISED)
     elif clock.pause:
-        more = allowed.total_seconds() - clock.allowed_s
-        left_s = clock.left_s + more if more > 0 else min(clock.left_s, allowed.total_seconds())
-        due_at = draft.calendar.add(clock.pause.at, timedelta(seconds=left_s))
-        keep(draft, replace(clock, allowed_s=allowed.total_seconds(), left_s=left_s, due_at=due_at))
+        left = _left(draft.calendar, clock, clock.pause.at, allowed)
+        due_at = draft.calendar.add(clock.pause.at, left)
+        keep(draft, replace(clock, allowed_s=allowed.total_seconds(), left_s=left.total_seconds(), due_at=due_at))
     else:
         _move(draft, clock, now, allowed, reason)
 
@@ -307,6 +306,12 @@ def _move(draft: Draft, clock: Clock, now: datetime, allowed: timedelta, reason:
         after = _warned_of(draft, after, since=now, shares=[alarm.share for alarm in clock.alarms])
         tell(draft, ClockMoved, after, at=now, former_due_at=clock.due_at, reason=reason)
     keep(draft, after)
+
+
+def _left(calendar: Calendar, clock: Clock, since: datetime, allowed: timedelta) -> timedelta:
+    """What it would have had left at `since` had it always run so; of a shorter time what it has, or the whole."""
+    due_at = calendar.add(clock.started_at, allowed + _stood(calendar, clock))
+    return max(calendar.between(since, max(since, due_at)), min(timedelta(seconds=clock.left_s), allowed))
 
 
 def _stood(calendar: Calendar, clock: Clock) -> timedelta:

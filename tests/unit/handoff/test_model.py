@@ -216,8 +216,6 @@ class Running:
     until: datetime | None = None
     left: float = 0.0
     joined: bool = False  # it was the other's, before two whom Sales had were merged
-    by: Terms | None = None  # whose hours measured what it has left
-    other_hours: bool = False  # while it stood still the hours changed: it keeps what it had left
     warnings: list[tuple[datetime, float]] = field(default_factory=list)
     steps: list[tuple[datetime, int]] = field(default_factory=list)
 
@@ -534,7 +532,7 @@ class Model:
         assert all(until <= message.at for _, until in clock.stood), "no moment of a pause is given twice"
         clock.given = clock.given if clock.joined else self._gives(clock, terms)
         clock.paused, clock.until = message.at, message.until
-        clock.left, clock.by = terms.between(message.at, clock.due), terms
+        clock.left = terms.between(message.at, clock.due)
 
     def went_on(self, clock: Running, message: ClockResumed, terms: Terms, now: datetime) -> None:
         assert clock.paused is not None
@@ -542,7 +540,6 @@ class Model:
         if self.behind and message.actor != "system":
             self._set_anew(clock, terms)  # a person resumes by what is agreed now
         assert message.due_at == terms.after(message.at, clock.left)
-        clock.other_hours |= clock.by is not None and clock.by.open != terms.open
         clock.stood.append((clock.paused, message.at))
         clock.due, clock.paused, clock.until = message.due_at, None, None
         self._warn_from(clock, terms, message.at, [share for _, share in clock.warnings])
@@ -564,15 +561,20 @@ class Model:
     def by_rule(self, clock: Running, terms: Terms, now: datetime) -> tuple[datetime, int]:
         """When a running clock has to be due, set anew at `now`."""
         given = self._gives(clock, terms)
-        due = terms.after(clock.started, given + sum(terms.between(*pause) for pause in clock.stood))
+        due = self._from_its_start(clock, given, terms)
         return (due if due >= clock.due else min(clock.due, terms.after(now, given))), given
+
+    def _from_its_start(self, clock: Running, given: int, terms: Terms) -> datetime:
+        return terms.after(clock.started, given + sum(terms.between(*pause) for pause in clock.stood))
 
     def _gives(self, clock: Running, terms: Terms) -> int:
         hurried = clock.kind is NEXT and clock.n in self.hurried
         return terms.gives(clock.kind, clock.n, self.priority, hurried=hurried)
 
     def set_anew(self, terms: Terms, stood: Mapping[str, datetime | None] | None = None) -> None:
-        """By another agreement or priority, clocks that stand still have more left, or at most the whole new time.
+        """By another agreement or priority, clocks that stand still have left what they would had they always run so.
+
+        A shorter time leaves them what they have, or the whole of it.
 
         `stood`: since when they did before this decision; who stands still since then only was set by its terms.
         """
@@ -582,9 +584,10 @@ class Model:
 
     def _set_anew(self, clock: Running, terms: Terms) -> None:
         given = self._gives(clock, terms) or clock.given
-        more, clock.given = given - clock.given, given
+        clock.given = given
         if clock.paused:
-            clock.left = clock.left + more if more > 0 else min(clock.left, given)
+            by_rule = terms.between(clock.paused, max(clock.paused, self._from_its_start(clock, given, terms)))
+            clock.left = max(by_rule, min(clock.left, given))
             clock.due = terms.after(clock.paused, clock.left)
 
     def taken_along(self, terms: Terms) -> None:
@@ -627,7 +630,7 @@ class Model:
                 assert clock.due > now, "nothing that is due remains untold"
                 assert not clock.warnings or clock.warnings[0][0] > now, "no warning remains untold"
                 by_rule, _ = self.by_rule(clock, terms, now)
-                assert clock.other_hours or by_rule == clock.due, "a clock runs by what is agreed now"
+                assert by_rule == clock.due, "a clock runs by what is agreed now"
 
 
 HEARS: dict[type[Any], Callable[[Model, Any, Terms], None]] = {
@@ -956,6 +959,15 @@ class Lives(RuleBasedStateMachine):
         self.paused(which, 0)
         self.now += minutes * MINUTE
         self.resumed(which)
+
+    @rule(which=LEADS, minutes=st.sampled_from([10, 60, 600]), agreed=st.integers(0, len(AGREED) - 1))
+    def the_agreement_changes_in_a_pause(self, which: int, minutes: int, agreed: int) -> None:
+        self.paused(which, 0)
+        self.agree(agreed)
+        self._look(which)
+        self.now += minutes * MINUTE
+        self.resumed(which)
+        self._look(which)
 
     @rule(which=LEADS, owner=st.sampled_from(OWNERS))
     def reassigned(self, which: int, owner: str) -> None:

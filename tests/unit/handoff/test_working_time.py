@@ -725,6 +725,19 @@ def test_a_clock_that_stands_still_follows_too() -> None:
     assert open_clock(shorter, FIRST).due_at == monday(13)
 
 
+def test_what_stood_still_while_the_hours_changed_goes_on_as_if_these_had_always_been() -> None:
+    story = agreed_anew(handed_off(calendar="always").at(monday(10)).pause(), calendar="late").at(monday(12)).resume()
+    assert open_clock(story, FIRST).due_at == monday(16)
+    agreed_anew(story, calendar="late", warn_at=["50%"])
+    assert open_clock(story, FIRST).due_at == monday(16)
+
+
+def test_and_of_a_shorter_time_keeps_what_it_had_left_though_no_such_hour_is_left_before_its_end() -> None:
+    story = handed_off(calendar="always", first_touch="10h").at(monday(18, 30)).pause()
+    agreed_anew(story, first_touch="5h").at(tuesday(8)).resume()
+    assert open_clock(story, FIRST).due_at == tuesday(8, 30)
+
+
 def test_what_was_warned_of_is_not_warned_of_again() -> None:
     story = handed_off(warn_at=["50%", "75%"]).at(monday(11)).clocks_fire()
     agreed_anew(story, first_touch="8h", warn_at=["50%", "75%"]).at(monday(17)).clocks_fire()
