@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from services.commands import recorded, wiring
-from services.ingest.reconcile import Reconciled, Told, reconcile
+from services.ingest.reconcile import Reconciled, Told, by_tenant, reconcile
 from services.ingest.settings import IngestSettings
 from shared.agreement import Agreements
 from shared.bus import Bus
@@ -77,7 +77,7 @@ async def _crms(
         for portal, token in settings.tokens
     ]
     try:
-        found = {f"hubspot:{portal or await crm.portal()}": crm for portal, crm in clients}
+        found = await by_tenant(clients)
         if wanted and wanted not in found:
             why = f"--tenant {wanted}: LEADPACT_HUBSPOT_TOKEN has none for it; there is {', '.join(found)}"
             raise Broken("unknown_tenant", why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -36,6 +36,11 @@ class Reconciled:
     since: datetime
     changed: Counter[RecordType] = field(default_factory=Counter)
     left_out: dict[RecordType, str] = field(default_factory=dict)
+
+
+async def by_tenant(crms: Iterable[tuple[int | None, HubSpot]]) -> dict[str, HubSpot]:
+    """Whom to ask for each tenant; a token that names no portal is asked which it is for. Raises Later, Refused."""
+    return {f"hubspot:{portal or await crm.portal()}": crm for portal, crm in crms}
 
 
 async def reconcile(

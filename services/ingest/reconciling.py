@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest import store
 from services.ingest.metrics import IngestMetrics
-from services.ingest.reconcile import Publish, Reconciled, reconcile
+from services.ingest.reconcile import Publish, Reconciled, by_tenant, reconcile
 from shared.clock import Clock
 from shared.crm.hubspot import HubSpot
 from shared.database import database_errors_are_later
@@ -57,9 +57,9 @@ class Reconciling:
             await asyncio.sleep(LOOK_S)
 
     async def _known(self) -> Mapping[str, HubSpot]:
-        """A token that names no portal is asked once which it is for."""
+        """Found out once: a token says nothing else as long as it is in use."""
         if not self._tenants:
-            self._tenants = {f"hubspot:{portal or await crm.portal()}": crm for portal, crm in self._crms.items()}
+            self._tenants = await by_tenant(self._crms.items())
         return self._tenants
 
     async def look(self, tenant: str, crm: HubSpot) -> Reconciled | None:
