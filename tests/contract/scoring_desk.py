@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.app import build
 from services.scoring.domain.lead import Lead
 from services.scoring.fading import Fading
 from services.scoring.metrics import ScoringMetrics
@@ -26,7 +28,7 @@ from shared.clock import ManualClock
 from shared.database import make_engine, migrate
 from shared.events import ContactChanged, FormSubmitted, Message, PageVisited, PropertyValue, identity
 from shared.metrics import CommonMetrics
-from shared.web import Parts, Tokens
+from shared.web import Parts, Tokens, create_app
 from shared.work import Work
 from tests.agreements import SHIPPED
 
@@ -161,3 +163,12 @@ async def other(uri: str, desk: Desk) -> AsyncIterator[Desk]:
     other = Desk(uri, desk.clock)
     yield other
     await other.close()
+
+
+@pytest.fixture
+async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
+    """Scoring's HTTP, asked by somebody who may see everything."""
+    transport = httpx.ASGITransport(create_app([build(desk.parts)], desk.parts))
+    headers = {"Authorization": "Bearer secret"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://scoring", headers=headers) as client:
+        yield client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from tests.contract.scoring_desk import (
     NOW,
     Desk,
     about,
+    api,
     desk,
     form,
     name,
@@ -32,18 +32,10 @@ from tests.contract.scoring_desk import (
     uri,
 )
 
-__all__ = ["desk", "other", "uri"]
+__all__ = ["api", "desk", "other", "uri"]
 
 STRICTER = with_points(AGREEMENT, decision_maker=5)
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app([build(desk.parts)], desk.parts))
-    headers = {"Authorization": "Bearer secret"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://scoring", headers=headers) as client:
-        yield client
 
 
 async def read(api: httpx.AsyncClient, contact: int, **asked: Any) -> dict[str, Any]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from services.scoring.app import build
 from shared.events import ContactChanged, ContactErased, ContactsMerged, PropertyValue
-from shared.web import create_app
 from tests.contract.scoring_desk import (
     AGREEMENT,
     DAY,
@@ -21,6 +18,7 @@ from tests.contract.scoring_desk import (
     TENANT,
     Desk,
     about,
+    api,
     desk,
     form,
     name,
@@ -31,15 +29,7 @@ from tests.contract.scoring_desk import (
     uri,
 )
 
-__all__ = ["desk", "other", "uri"]
-
-
-@pytest.fixture
-async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app([build(desk.parts)], desk.parts))
-    headers = {"Authorization": "Bearer secret"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://scoring", headers=headers) as client:
-        yield client
+__all__ = ["api", "desk", "other", "uri"]
 
 
 # --- one transaction, once, in order ---
