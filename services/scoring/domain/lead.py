@@ -8,11 +8,13 @@ nothing changed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shared.errors import Refused
 from shared.events import PropertyValue
@@ -63,8 +65,7 @@ class Engagement(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What was last published of the lead: `digest` stands for all of it but the fading interest.
 
     `agreement` is the version by which it was last judged, also when that told nothing. `since` is when
@@ -79,8 +80,7 @@ class Told:
     fades_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lead:
+class Lead(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """All that scoring knows of one lead. PERSONAL: properties, forms, pages, changes.
 
     `changes` are of those properties alone whose changes the agreement takes for acts, the oldest first.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from services.scoring.domain import fit
 from services.scoring.domain.acts import acts_of

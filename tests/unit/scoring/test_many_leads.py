@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -95,7 +94,7 @@ class Leads:
         """What is known of every contact, and under which key where somebody is left to be known."""
         found: list[Lead | tuple[str, Lead]] = []
         for contact in range(LEADS):
-            lead = replace(self.kept(contact), told=None)
+            lead = structs.replace(self.kept(contact), told=None)
             found.append(lead if lead.erased else (self.survivor(contact), lead))
         return found
 
@@ -201,7 +200,7 @@ def test_who_is_forgotten_under_one_key_is_forgotten_under_all(
     for contact in range(LEADS):
         assert leads.kept(contact).erased is (contact in together)
         if contact in together:
-            left = replace(leads.states.get(name(contact), Lead()), told=None)
+            left = structs.replace(leads.states.get(name(contact), Lead()), told=None)
             assert left in (Lead(erased=True), Lead(merged_into=left.merged_into), Lead())
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.scoring.domain.lead import MAX_ENGAGEMENTS, MAX_FORMS, MAX_PAGES, Lead, united
 from services.scoring.domain.score import Score, scorer_of
