@@ -71,19 +71,17 @@ FAULTS: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Facts(Generic[S]):
+class Facts(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """What a decision may know besides the state and the message."""
 
     now: datetime
     agreement: Agreement
     key: str = ""  # what is decided on: whom the message's own key passes it on to, or that key
     found: Any = None  # what `prepare` brought for the batch
-    others: Mapping[str, S] = field(default_factory=dict)  # states of the message's further keys
+    others: Mapping[str, S] = msgspec.field(default_factory=dict)  # states of the message's further keys
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision(Generic[S]):
+class Decision(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """What a handler decided. `state` is the very same object when nothing changed.
 
     A service may subclass it to hand more to its `save`.
@@ -91,7 +89,7 @@ class Decision(Generic[S]):
 
     state: S
     messages: tuple[Message, ...] = ()
-    others: Mapping[str, S] = field(default_factory=dict)
+    others: Mapping[str, S] = msgspec.field(default_factory=dict)
 
 
 Handler = Callable[[S, Any, Facts[S]], Decision[S]]

@@ -217,8 +217,7 @@ def _halves(keys: Mapping[str, str]) -> list[dict[str, str]]:
     return [dict(items[:half]), dict(items[half:])]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replacing(Decision[State]):
+class Replacing(Decision[State], frozen=True, kw_only=True):
     """A decision about all who are known as a lead; `lead` empty: they are forgotten."""
 
     former: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,8 +19,7 @@ from shared.events import ContactErased, ContactsMerged, LeadErased, LeadHandedO
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
 
-@dataclass(frozen=True, kw_only=True)
-class KpiDecision(Decision[LeadState]):
+class KpiDecision(Decision[LeadState], frozen=True, kw_only=True):
     """A decision with what it adds to the tallies and the days, and the deals that it ends."""
 
     tallies: tuple[Tally, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -15,18 +14,15 @@ from shared.events import LeadScored
 from shared.work import Decision
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rescored(Decision[Lead]):
+class Rescored(Decision[Lead], frozen=True, kw_only=True):
     """A stored lead judged again by another agreement, without a fact."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Faded(Decision[Lead]):
+class Faded(Decision[Lead], frozen=True, kw_only=True):
     """A stored lead judged because waiting alone changes what was told of it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Heard(Decision[Lead]):
+class Heard(Decision[Lead], frozen=True, kw_only=True):
     """What a message made: `happened` where it is a new score; `missed`: a reconcile told it, and no webhook had."""
 
     happened: Happened | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -76,7 +75,7 @@ def _merged(lead: Lead, message: ContactsMerged, facts: Facts[Lead]) -> Decision
     for other in facts.others.values():
         after = leads.united(after, other)
     others = {key: leads.merged_into(other, facts.key) for key, other in facts.others.items()}
-    return dataclasses.replace(_conclude(lead, after, message, facts), others=others)
+    return structs.replace(_conclude(lead, after, message, facts), others=others)
 
 
 def _erased(lead: Lead, message: ContactErased, facts: Facts[Lead]) -> Decision[Lead]:

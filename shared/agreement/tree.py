@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from msgspec import Struct
+
 from shared.agreement import phrases
 from shared.languages import ENGLISH, Language
 
@@ -21,8 +23,7 @@ PROPERTY: Final = "property"
 FORMS: Final = "forms"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True, kw_only=True, gc=False):
     """What a condition is asked about. "" and a missing property are not known."""
 
     properties: Mapping[str, str]

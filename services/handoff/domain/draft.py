@@ -18,8 +18,7 @@ from shared.work import Decision
 SYSTEM = "system"
 
 
-@dataclass(frozen=True, kw_only=True)
-class HandoffDecision(Decision[Lead]):
+class HandoffDecision(Decision[Lead], frozen=True, kw_only=True):
     """A decision on leads; its messages are hand-off messages, which the timeline keeps too.
 
     `agreement`: the one that they were told under, which says whom to notify of them.
