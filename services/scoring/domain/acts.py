@@ -6,7 +6,7 @@ look-up. All of it goes by what is known, so the order in which it came does not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple
@@ -55,11 +55,12 @@ def acts_of(lead: Lead, followed: Set[str]) -> Iterator[Did]:
         yield Did(act.at, act.id, FORM, act.form, act.page)
     for act in lead.pages:
         yield Did(act.at, act.id, PAGE, act.page)
-    if followed or lead.engagements:
-        yield from _told_by_the_crm(lead, followed)
+    known = [name for name in followed if name in lead.properties or name in lead.changes]
+    if known or lead.engagements:
+        yield from _told_by_the_crm(lead, known)
 
 
-def _told_by_the_crm(lead: Lead, followed: Set[str]) -> Iterator[Did]:
+def _told_by_the_crm(lead: Lead, followed: Sequence[str]) -> Iterator[Did]:
     changes = {name: _changes(lead, name) for name in sorted(followed)}
     emails: dict[str, list[Did]] = {on: [] for on in TOLD_BY}
     for on, names in TOLD_BY.items():

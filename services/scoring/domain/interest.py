@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from math import floor, inf
+from math import floor, inf, log2
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from services.scoring.domain.acts import FORM, LATEST_S, PAGE, Did
 from shared.agreement.conditions import Subject
@@ -25,13 +27,15 @@ DAY_S: Final = 86_400
 LONGEST_S: Final = 100 * 365 * DAY_S  # what falls later than in a hundred years does not fall for us
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InterestScore:
+class InterestScore(Struct, frozen=True, kw_only=True, gc=False):
+    """What interest comes to. `stands_until`: before it level and stage fall in no case, in seconds; inf: never."""
+
     points: float
     level: str
     journey: str
     families: dict[str, float]
     reasons: tuple[Reason, ...]
+    stands_until: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,23 +77,34 @@ class Judge:
         self._needed: dict[str, dict[str, float]] = {stage: journey[stage] for stage in JOURNEY if stage in journey}
         self._signals_of = lru_cache(maxsize=KNOWN_ACTS)(self._match)
         self._rest = self._standing(dict.fromkeys(self._caps, 0.0))
+        self._fastest_s = min((one.half_life_s for one in self._signals), default=inf)
+        self._nothing = self._come_to({}, {}, inf, now=0.0)
 
     def judge(self, acts: Iterable[Did], now: float) -> InterestScore:
         """What the acts are worth at `now`. Never rises by waiting."""
         sums: dict[_Signal, float] = {}
         causes: dict[_Signal, str] = {}
+        window_ends = inf
         for one, act in self._counted(acts):
             sums[one] = sums.get(one, 0.0) + one.worth(act.at, now)
             causes[one] = act.id
+            if now < act.at + one.within_s < window_ends:
+                window_ends = act.at + one.within_s
+        return self._come_to(sums, causes, window_ends, now) if sums else self._nothing
+
+    def _come_to(
+        self, sums: dict[_Signal, float], causes: dict[_Signal, str], window_ends: float, now: float
+    ) -> InterestScore:
         sums = {one: round(points, 1) for one, points in sums.items()}  # so that the reasons add up
         families = self._capped((one.family, points) for one, points in sums.items())
-        level, journey = self._standing(families)
+        stands = self._standing(families)
         return InterestScore(
             points=_total(families),
-            level=level,
-            journey=journey,
+            level=stands[0],
+            journey=stands[1],
             families=families,
             reasons=self._reasons(sums, causes, families),
+            stands_until=min(window_ends, self._stands_until(stands, families, len(sums), now)),
         )
 
     def falls_at(self, acts: Iterable[Did], now: float) -> float:
@@ -104,7 +119,7 @@ class Judge:
             return inf
         level, stage = stands
         least, needed = self._interest.levels[level], self._needed.get(stage, {})
-        slack = 0.05 * (2 * len(counted) + 1) + 1e-6  # what rounding of signals, families and their sum can make of it
+        slack = _slack(len(counted))
 
         def holds(after: int) -> bool:
             """Whether it still is, so many seconds after. Rounding is slow, and counts only near a limit."""
@@ -126,6 +141,17 @@ class Judge:
             middle = (last + after) // 2
             last, after = (middle, after) if holds(middle) else (last, middle)
         return float(begin + after)
+
+    def _stands_until(self, stands: tuple[str, str], families: dict[str, float], signals: int, now: float) -> float:
+        """As if everything faded as fast as the fastest does: no later than it falls, but for ends of windows."""
+        if stands == self._rest:
+            return inf
+        level, stage = stands
+        limits = [(_total(families), self._interest.levels[level])]
+        limits += [(families[name], points) for name, points in self._needed.get(stage, {}).items()]
+        slack = _slack(signals)
+        left = max([(least + slack) / (points - slack) if points > slack else 1.0 for points, least in limits if least])
+        return now if left >= 1.0 else now - log2(left) * self._fastest_s
 
     def _counted(self, acts: Iterable[Did]) -> Iterator[tuple[_Signal, Did]]:
         """Every act with each signal that it counts for; of what counts once the newest, which fades last."""
@@ -216,6 +242,11 @@ class _Fading:
     def told(self, moment: float) -> list[tuple[str, float]]:
         """The same as it is told."""
         return [(family, round(points, 1)) for family, points in self.at(moment)]
+
+
+def _slack(signals: int) -> float:
+    """What rounding of so many signals, their families and their sum can make of the points."""
+    return 0.05 * (2 * signals + 1) + 1e-6
 
 
 def _total(families: dict[str, float]) -> float:

@@ -69,8 +69,8 @@ class Told(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What was last published of the lead: `digest` stands for all of it but the fading interest.
 
     `agreement` is the version by which it was last judged, also when that told nothing. `since` is when
-    its first score was told: versions count from there. `fades_at` is when waiting alone next changes what
-    was told, inf: never; 0: not known yet, so that it is due to be found out.
+    its first score was told: versions count from there. Before `fades_at` waiting alone
+    changes nothing of what was told, inf: never; 0: that is not known yet, so that it is due to be found out.
     """
 
     version: int
@@ -111,7 +111,7 @@ class Lead(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
     @property
     def fades_at(self) -> datetime | None:
-        """When waiting alone changes what was told of it; None: never, or there is nothing to tell."""
+        """When waiting alone may change what was told of it; None: never, or there is nothing to tell."""
         if self.gone or self.told is None or self.told.fades_at == inf:
             return None
         return datetime.fromtimestamp(self.told.fades_at, UTC)

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from services.scoring.domain import fit
 from services.scoring.domain.acts import acts_of
 from services.scoring.domain.interest import InterestScore, Judge
-from services.scoring.domain.lead import Lead, Told, submissions
+from services.scoring.domain.lead import Act, Lead, Told, submissions
 from shared.agreement import Agreement
 from shared.agreement.conditions import Subject
 from shared.agreement.model import by_version
 from shared.events import FADED, LeadMessage, LeadScored, State, Submission, ToFindOut, identity, tenant_of
 
+NEAR_S: Final = 3_600.0  # a fall that may come within it is computed to the second; any other when it may come
 TOLD_FORMS: Final = 20
 TOLD_TO_FIND_OUT: Final = 10  # rules; nobody asks a lead for more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class Score(Struct, frozen=True, kw_only=True, gc=False):
     """A lead's worth at one moment."""
 
     fit: fit.FitScore
     interest: InterestScore
     grade: str
+
+
+class _Known(NamedTuple):
+    """What is told of a lead besides its score: what hand-off needs of its properties, and its newest forms.
+
+    `set_at`: when that was set which says where the lead stands. PERSONAL: profile, forms.
+    """
+
+    profile: dict[str, str]
+    set_at: dict[str, datetime]
+    forms: tuple[Act, ...]
 
 
 class Cause(NamedTuple):
@@ -45,7 +55,7 @@ class Scorer:
 
     def __init__(self, agreement: Agreement) -> None:
         self.version = agreement.version
-        self._fit = agreement.qualification.fit
+        self._fit = fit.Judge(agreement.qualification.fit)
         self._interest = Judge(agreement.qualification.interest, agreement.timezone)
         self.followed = agreement.qualification.interest.followed
         self._several = bool(agreement.qualification.matrix)  # combinations may have the same grade
@@ -53,16 +63,16 @@ class Scorer:
         self._told = tuple(sorted(agreement.profile))
         self._triggers = agreement.handoff.triggers
         self._stands = tuple(sorted(agreement.follow_up.in_the_crm))
-        self.asked = self.followed.union(self._told, *(when.properties for when in fit.conditions(self._fit)))
+        self.asked = self.followed.union(self._told, self._fit.properties)
 
     def score(self, lead: Lead, now: datetime) -> Score:
         """What the lead is worth at `now`, by all that is known of it."""
-        fits, wants = fit.judge(self._fit, _subject(lead)), self._judge_interest(lead, now)
+        fits, wants = self._fit.judge(_subject(lead)), self._judge_interest(lead, now)
         return Score(fit=fits, interest=wants, grade=self._grades[fits.grade, wants.level])
 
     def explain(self, lead: Lead) -> tuple[fit.Asked, ...]:
         """What every rule of fit came to, also those that did not hold. PERSONAL."""
-        return fit.explain(self._fit, _subject(lead))
+        return self._fit.explain(_subject(lead))
 
     def conclude(
         self, before: Lead, after: Lead, message: LeadMessage, now: datetime
@@ -76,16 +86,16 @@ class Scorer:
         """
         if after is before or after.gone:
             return after, None
-        score, profile = self.score(after, now), self.profile(after)
-        digest = self._digest(after, score, profile)
-        known = after.told is not None and after.told.digest == digest and not before.gone
-        known = known and before.deleted_at == after.deleted_at
-        fades_at = self._fades_at(before, after, now)
-        if known and not self._moved(before, after, score, now):
+        score, known = self.score(after, now), self._known(after)
+        digest = self._digest(score, known)
+        same = after.told is not None and after.told.digest == digest and not before.gone
+        same = same and before.deleted_at == after.deleted_at
+        fades_at = self._fades_at(before, after, score.interest, now)
+        if same and not self._moved(before, after, score, now):
             return self._judged(after, fades_at), None
         cause = Cause(message.tenant, message.lead, message.id)
         told = self._next(after.told, digest, now, fades_at)
-        return replace(after, told=told), self._message(after, score, profile, cause=cause, now=now, told=told)
+        return replace(after, told=told), self._message(after, score, known, cause=cause, now=now, told=told)
 
     def rejudge(self, lead: Lead, key: str, now: datetime) -> tuple[Lead, LeadScored | None]:
         """A stored lead, judged again because another agreement is in force; always another object.
@@ -105,13 +115,14 @@ class Scorer:
     def _again(self, lead: Lead, key: str, cause: str, now: datetime) -> tuple[Lead, LeadScored | None]:
         if lead.gone:
             return replace(lead), None
-        score, profile = self.score(lead, now), self.profile(lead)
-        digest, fades_at = self._digest(lead, score, profile), self._falls_at(lead, now)
+        score, known = self.score(lead, now), self._known(lead)
+        digest = self._digest(score, known)
+        fades_at = self._falls_at(lead, now) if cause == FADED else self._stands_until(lead, score.interest, now)
         if lead.told is not None and lead.told.digest == digest:
             return replace(lead, told=replace(lead.told, agreement=self.version, fades_at=fades_at)), None
         told = self._next(lead.told, digest, now, fades_at)
         why = Cause(tenant_of(key), key, cause)
-        return replace(lead, told=told), self._message(lead, score, profile, cause=why, now=now, told=told)
+        return replace(lead, told=told), self._message(lead, score, known, cause=why, now=now, told=told)
 
     def _judged(self, lead: Lead, fades_at: float) -> Lead:
         told = lead.told
@@ -124,24 +135,29 @@ class Scorer:
         version, since = (1, now) if told is None else (told.version + 1, told.since)
         return Told(version=version, digest=digest, agreement=self.version, since=since, fades_at=fades_at)
 
-    def _fades_at(self, before: Lead, after: Lead, now: datetime) -> float:
-        """When waiting alone next changes what is told; as it was known, where nothing can have changed that."""
+    def _fades_at(self, before: Lead, after: Lead, wants: InterestScore, now: datetime) -> float:
+        """When to look whether it falls; as it was known, where nothing can have changed that."""
         told = after.told
         same = told is not None and told.agreement == self.version and not before.gone and _did_nothing(before, after)
-        return told.fades_at if same and told and told.fades_at > now.timestamp() else self._falls_at(after, now)
+        if same and told and told.fades_at > now.timestamp():
+            return told.fades_at
+        return self._stands_until(after, wants, now)
+
+    def _stands_until(self, lead: Lead, wants: InterestScore, now: datetime) -> float:
+        """A moment until which it does not fall; the very second, which is dear to find, when that may be near."""
+        far = wants.stands_until > now.timestamp() + NEAR_S
+        return wants.stands_until if far else self._falls_at(lead, now)
 
     def _falls_at(self, lead: Lead, now: datetime) -> float:
         return self._interest.falls_at(acts_of(lead, self.followed), now.timestamp())
 
-    def profile(self, lead: Lead) -> dict[str, str]:
-        """What is known of that which hand-off needs. PERSONAL."""
+    def _known(self, lead: Lead) -> _Known:
         known = lead.properties
-        return {name: known[name].value for name in self._told if name in known and known[name].value}
-
-    def set_at(self, lead: Lead) -> dict[str, datetime]:
-        """When that was set which says where the lead stands."""
-        known = lead.properties
-        return {name: datetime.fromtimestamp(known[name].at, UTC) for name in self._stands if name in known}
+        return _Known(
+            profile={name: known[name].value for name in self._told if name in known and known[name].value},
+            set_at={name: datetime.fromtimestamp(known[name].at, UTC) for name in self._stands if name in known},
+            forms=submissions(lead)[-TOLD_FORMS:],
+        )
 
     def _judge_interest(self, lead: Lead, now: datetime) -> InterestScore:
         return self._interest.judge(acts_of(lead, self.followed), now.timestamp())
@@ -151,29 +167,29 @@ class Scorer:
             return False
         return self._judge_interest(before, now).points != score.interest.points
 
-    def _digest(self, lead: Lead, score: Score, profile: dict[str, str]) -> str:
-        forms = [(act.at, act.form) for act in submissions(lead)[-TOLD_FORMS:]]
+    def _digest(self, score: Score, known: _Known) -> str:
+        forms = [(act.at, act.form) for act in known.forms]
         judged = (score.grade, score.fit.points, score.fit.disqualified, score.interest.journey)
         halves = (score.fit.grade, score.interest.level) if self._several else ()
-        more = (self.set_at(lead), halves, self._is_ready(score, forms, profile), _to_find_out(score))
-        said = (judged, forms, profile, *(one for one in more if one))
+        more = (known.set_at, halves, self._is_ready(score, known), _to_find_out(score))
+        said = (judged, forms, known.profile, *(one for one in more if one))
         return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
-    def _is_ready(self, score: Score, forms: Iterable[tuple[float, str]], profile: dict[str, str]) -> bool:
+    def _is_ready(self, score: Score, known: _Known) -> bool:
         """Whether a trigger holds by what is told: where the triggers alone changed, hand-off hears of whom it does."""
         about = Subject(
-            properties=profile,
+            properties=known.profile,
             grade=score.grade,
             fit_grade=score.fit.grade,
             interest_level=score.interest.level,
             journey=score.interest.journey,
-            forms=frozenset(form for _, form in forms),
+            forms=frozenset([act.form for act in known.forms]),
             state=str(State.MARKETING),
         )
         return not score.fit.disqualified and any(trigger.holds(about) for trigger in self._triggers)
 
     def _message(
-        self, lead: Lead, score: Score, profile: dict[str, str], *, cause: Cause, now: datetime, told: Told
+        self, lead: Lead, score: Score, known: _Known, *, cause: Cause, now: datetime, told: Told
     ) -> LeadScored:
         return LeadScored(
             id=identity("score", cause.lead, told.version, told.since or ""),
@@ -191,12 +207,9 @@ class Scorer:
             disqualified=score.fit.disqualified,
             fit_reasons=score.fit.reasons,
             interest_reasons=score.interest.reasons,
-            forms=tuple(
-                Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC))
-                for act in submissions(lead)[-TOLD_FORMS:]
-            ),
-            profile=profile,
-            set_at=self.set_at(lead),
+            forms=tuple(Submission(form=act.form, at=datetime.fromtimestamp(act.at, UTC)) for act in known.forms),
+            profile=known.profile,
+            set_at=known.set_at,
             seen_at=None if lead.last_seen is None else datetime.fromtimestamp(lead.last_seen, UTC),
             agreement=self.version,
             cause=cause.id,

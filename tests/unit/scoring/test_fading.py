@@ -1,4 +1,4 @@
-"""When a lead's interest falls by waiting alone: known beforehand, exact, told once, and never by a sweep."""
+"""When interest falls by waiting alone: never looked for too late, told at its second, once, without a sweep."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ SECOND = timedelta(seconds=1)
 class Waiting(Story):
     """A story in which the task that tells what faded does its work."""
 
+    wakes = 0
+
     def waits(self, time: timedelta) -> Waiting:
         """Wake at each moment that is known, as the task does, until `time` has passed."""
         until = self.now + time
         while (moment := self.lead.fades_at) is not None and moment <= until:
             self.now = max(self.now, moment)
             self.fades()
+            self.wakes += 1
         self.now = until
         return self
 
@@ -56,6 +59,7 @@ def test_who_asked_for_a_demo_and_does_nothing_more_falls_level_by_level_to_rest
     story = Waiting()
     story.has(**CEO).submits("demo-request")
     story.waits(60 * DAY)
+    assert story.wakes == 4
     assert levels(story)[1:] == [
         ("A1", "decision"),
         ("A2", "decision"),
@@ -91,12 +95,29 @@ def test_the_end_of_a_window_is_a_fall_of_its_own() -> None:
     assert levels(story) == [("D3", "awareness"), ("D4", "awareness")]
 
 
+def test_many_small_acts_fall_together_where_their_rounding_does() -> None:
+    """Eleven of one point: each is told as 0.9 while all together are still worth 10."""
+    story = Waiting()
+    small = [{"on": "form_submitted", "when": {"form": f"f{n}"}, "points": 1, "name": f"f{n}"} for n in range(11)]
+    story.agreement = with_signals(urgency=small)
+    for n in range(11):
+        story.submits(f"f{n}")
+    score = scorer_of(story.agreement).score
+    assert story.lead.fades_at is not None
+    assert score(story.lead, story.lead.fades_at - SECOND).interest.level == "3"
+    story.waits(DAY)
+    assert score(story.lead, story.last.at - SECOND).interest.level == "3"
+    assert (story.last.interest_level, story.last.interest) == ("4", 9.9)
+
+
 def test_a_meeting_still_to_come_fades_from_its_own_time_on() -> None:
     story = Waiting()
     logs(story, "meeting:1", Channel.MEETING, Outcome.BOOKED, at=START + 30 * DAY)
     assert story.last.journey == "decision"
+    story.waits(30 * DAY)
     assert story.lead.fades_at is not None
     assert START + 30 * DAY < story.lead.fades_at < START + 40 * DAY
+    assert len(story.told) == 1
 
 
 def test_another_act_puts_the_fall_off_and_what_shows_none_leaves_it() -> None:
@@ -167,7 +188,7 @@ def test_a_merge_gives_the_survivor_the_moment_of_both_histories() -> None:
 
 def test_what_was_stored_before_moments_were_known_is_due_to_be_found_out() -> None:
     story = Waiting()
-    story.submits("demo-request")
+    story.submits("demo-request").fades()
     known, told = story.lead.fades_at, story.lead.told
     assert told is not None
     story.lead = replace(story.lead, told=replace(told, fades_at=0.0))
@@ -179,10 +200,11 @@ def test_what_was_stored_before_moments_were_known_is_due_to_be_found_out() -> N
 def test_an_act_that_never_fades_for_us_waits_for_nothing() -> None:
     """A clock that is ahead by seventy years."""
     forever = with_signals(urgency=[{"on": "email_clicked", "points": 60, "name": "It"}])
-    story = Story()
+    story = Waiting()
     story.agreement = forever
     far = datetime(2099, 1, 1, tzinfo=UTC)
     story.has(hs_email_last_click_date=str(int(far.timestamp() * 1000)))
+    story.waits(30 * DAY)
     assert story.lead.fades_at is not None
     assert story.lead.fades_at > far
 
@@ -198,6 +220,7 @@ def test_nothing_that_is_told_changes_before_its_moment_and_something_does_then(
     lead, now = after(history), START + timedelta(minutes=minutes)
     scorer = scorer_of(EVERY_SIGNAL)
     falls_at = scorer._falls_at(lead, now)
+    assert scorer.score(lead, now).interest.stands_until <= falls_at
     stands = standing(scorer.score(lead, now))
     if falls_at == float("inf"):
         assert stands == standing(scorer.score(lead, now + 4000 * DAY)) == standing(scorer.score(Lead(), now))
@@ -218,6 +241,7 @@ def test_whoever_wakes_at_each_moment_tells_each_fall_once_and_comes_to_rest(his
     assert story.lead.fades_at is None
     found = levels(story)
     assert len(found) == len(set(found)) <= 6
+    assert story.wakes <= len(found) + 1
     assert [level[1] for level, _ in found] == sorted(level[1] for level, _ in found)
     if not story.lead.gone and story.lead.told:
         rest = scorer_of(EVERY_SIGNAL).score(story.lead, story.now)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.scoring.domain.fit import judge
+from services.scoring.domain.fit import Judge
 from services.scoring.domain.lead import Lead
 from services.scoring.domain.score import Score, scorer_of
 from services.scoring.domain.wording import Wording
@@ -203,8 +203,8 @@ def test_of_two_reasons_against_a_lead_the_first_of_the_agreement_is_told() -> N
     both = Subject(properties={"email": "spy@rival.example", "jobtitle": "Student"})
     student = FitRule(name="Student", when=Condition.parse({"jobtitle": "student"}), disqualify="other")
     fit = AGREEMENT.qualification.fit
-    assert judge(fit.model_copy(update={"rules": (*fit.rules, student)}), both).disqualified == "competitor"
-    assert judge(fit.model_copy(update={"rules": (student, *fit.rules)}), both).disqualified == "other"
+    assert Judge(fit.model_copy(update={"rules": (*fit.rules, student)})).judge(both).disqualified == "competitor"
+    assert Judge(fit.model_copy(update={"rules": (student, *fit.rules)})).judge(both).disqualified == "other"
 
 
 def test_a_competitor_whose_address_was_wrong_is_a_lead_again() -> None:
@@ -321,7 +321,7 @@ def test_another_persona_is_worth_what_it_would_add_to_the_best_that_holds() -> 
         "reader": {"when": {"hs_buying_role": "READER"}, "points": 5},
     }
     fit = Fit.model_validate({"role": role, "grades": {"A": 3, "B": 2, "C": 1, "D": "-inf"}})
-    found = judge(fit, Subject(properties={"jobtitle": "Fleet planner"})).to_find_out
+    found = Judge(fit).judge(Subject(properties={"jobtitle": "Fleet planner"})).to_find_out
     assert [(one.rule, one.points) for one in found] == [("Role: buyer", 25)]
 
 
@@ -329,7 +329,7 @@ def test_of_a_rule_only_what_it_still_lacks_is_to_find_out() -> None:
     when = {"any": [{"city": "Bonn", "country": "DE"}, {"phone": {"starts": "+49"}, "zip": "53111"}, {"grade": "A1"}]}
     rule = {"name": "Bonn", "when": when, "points": 5, "disqualify": "other"}
     fit = Fit.model_validate({"rules": [rule], "grades": {"A": 3, "B": 2, "C": 1, "D": "-inf"}})
-    (found,) = judge(fit, Subject(properties={"city": "Köln", "phone": "+49 228"})).to_find_out
+    (found,) = Judge(fit).judge(Subject(properties={"city": "Köln", "phone": "+49 228"})).to_find_out
     assert (found.properties, found.disqualify) == (("zip",), "other")
 
 
@@ -348,7 +348,7 @@ def test_a_score_tells_what_is_to_find_out_and_that_it_was_found_out() -> None:
 )
 def test_what_is_to_find_out_is_what_its_properties_decide(known: dict[str, str]) -> None:
     """Nothing is both: a reason and still to find out."""
-    found = judge(AGREEMENT.qualification.fit, Subject(properties=known))
+    found = Judge(AGREEMENT.qualification.fit).judge(Subject(properties=known))
     assert {one.rule for one in found.reasons}.isdisjoint(one.rule for one in found.to_find_out)
     assert all(one.properties for one in found.to_find_out)
 
