@@ -53,13 +53,21 @@ async def go_to_next(desk: Desk) -> None:
     desk.clock.advance(moment - desk.clock.now())
 
 
+async def go_to_fall(desk: Desk) -> None:
+    """The row of a lead that did something is due before it can fall; then its second is found."""
+    await go_to_next(desk)
+    assert await desk.fading.sweep() == 1
+    await go_to_next(desk)
+
+
 async def told(desk: Desk, contact: int) -> list[tuple[str, str]]:
     return [(score["grade"], score["cause"]) for score in await desk.told(contact)]
 
 
 async def test_a_fall_is_told_at_its_second_and_not_before(desk: Desk) -> None:
     await desk.hears(form(1))
-    await go_to_next(desk)
+    await go_to_fall(desk)
+    assert len(await told(desk, 1)) == 1
     desk.clock.advance(-SECOND)
     assert await desk.fading.sweep() == 0
     desk.clock.advance(SECOND)
@@ -83,7 +91,7 @@ async def test_it_falls_to_rest_step_by_step_and_then_has_no_due_row(desk: Desk)
 
 async def test_a_crash_before_the_commit_leaves_it_due_and_the_next_process_tells_it_once(desk: Desk) -> None:
     await desk.hears(form(1))
-    await go_to_next(desk)
+    await go_to_fall(desk)
     with pytest.raises(RuntimeError):
         await desk.fading_of(desk.crashing()).sweep()
     assert len(await told(desk, 1)) == 1
@@ -136,7 +144,8 @@ async def test_what_the_version_before_left_is_due_at_once_and_found_out_without
             )
         await conn.execute(sa.text("UPDATE scoring.leads SET fades_at = :now"), {"now": NOW})
     assert await desk.fading.sweep() == 2
-    assert await due(desk) == known
+    assert (await due(desk)).keys() == known.keys()
+    assert (await due(desk))[name(1)] > known[name(1)]
     assert [len(await told(desk, contact)) for contact in (1, 2)] == [1, 1]
 
 

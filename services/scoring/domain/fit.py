@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from shared.agreement.conditions import Condition, Subject, Why
 from shared.agreement.qualification import Fit
-from shared.agreement.tree import Held
 from shared.events import Reason, ToFindOut
 
 KNOWN_VALUES: Final = 1024  # of what one rule asks about: it remembers what it came to of so many
@@ -87,7 +86,7 @@ class Judge:
 class _Answer(NamedTuple):
     """Whether a rule holds, and the properties that are not known and would decide it."""
 
-    held: Held
+    held: bool | None
     lacks: tuple[str, ...] = ()
 
 

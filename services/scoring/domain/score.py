@@ -84,7 +84,7 @@ class Scorer:
         0.1 or more, its return after a deletion, or a deletion that is heard of after its return.
         Fading alone tells nothing until a grade or the journey changes with it, which `fade` tells.
         """
-        if after is before or after.gone:
+        if after is before or after.gone or self._stays(before, after, now):
             return after, None
         score, known = self.score(after, now), self._known(after)
         digest = self._digest(score, known)
@@ -123,6 +123,16 @@ class Scorer:
         told = self._next(lead.told, digest, now, fades_at)
         why = Cause(tenant_of(key), key, cause)
         return replace(lead, told=told), self._message(lead, score, known, cause=why, now=now, told=told)
+
+    def _stays(self, before: Lead, after: Lead, now: datetime) -> bool:
+        """Whether all told is as it was: nothing changed that it is judged by, and nothing can have faded."""
+        told = after.told
+        if told is None or told.agreement != self.version or told.fades_at <= now.timestamp():
+            return False
+        if before.gone or before.deleted_at != after.deleted_at or not _did_nothing(before, after):
+            return False
+        old, new = before.properties, after.properties
+        return old is new or all(old.get(name) is new.get(name) for name in self.asked)
 
     def _judged(self, lead: Lead, fades_at: float) -> Lead:
         told = lead.told
