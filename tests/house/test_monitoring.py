@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = sorted((DEPLOY / "prometheus/rules").glob("*.yml"))
+RULE_TESTS = sorted((DEPLOY / "prometheus/tests").glob("*_test.yml"))
 DASHBOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
 RUNBOOKS = sorted((DEPLOY / "runbooks").glob("*.md"))
 SUFFIXES = ("_total", "_bucket", "_sum", "_count")
@@ -121,7 +122,7 @@ def test_compose_and_host_scrape_the_same_jobs_in_the_same_rhythm() -> None:
         ("promtool", "check", "config", "deploy/prometheus/prometheus.yml"),
         ("promtool", "check", "config", "deploy/prometheus/prometheus.host.yml"),
         ("promtool", "check", "rules", *(str(path.relative_to(ROOT)) for path in RULES)),
-        ("promtool", "test", "rules", "deploy/prometheus/tests/alerts_test.yml"),
+        ("promtool", "test", "rules", *(str(path.relative_to(ROOT)) for path in RULE_TESTS)),
         ("amtool", "check-config", "deploy/alertmanager/alertmanager.yml"),
     ],
     ids=lambda command: " ".join(command[:4]),
