@@ -13,10 +13,11 @@ run: .venv/ready ## start Leadpact with simulated traffic: make run ARGS="--spee
 
 setup: .venv/ready-dev ## make .venv with everything that tests and checks need
 
+# The tests start hundreds of processes: what one has compiled is there for the next.
 test: .venv/ready-dev ## run the tests: make test ARGS="-k follow_up"; those whose real parts are missing skip
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then \
 		$(BIN)/python deploy/dev/kafka.py prepare || echo "without Kafka: its tests will skip"; fi
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/ready-dev ## lint, formatting, types, and the arrows between the packages
 	$(BIN)/ruff check
