@@ -35,8 +35,13 @@ def _load_script() -> Any:
 
 
 _script = _load_script()
-KafkaServer = _script.KafkaServer
 free_port = _script.free_port
+
+
+class KafkaServer(_script.KafkaServer):  # type: ignore[misc]  # of a script
+    """Lives for minutes, in which it would not earn back what Java's second compiler costs."""
+
+    java_options = (*_script.JAVA_OPTIONS, "-XX:TieredStopAtLevel=1")
 
 
 def need_kafka() -> None:

@@ -30,6 +30,7 @@ POM = HERE / "pom.xml"
 JAVA_AT_LEAST = 17
 UP_WITHIN_S = 60.0
 HEAP_MB = 512
+JAVA_OPTIONS = (f"-Xmx{HEAP_MB}m", f"-Xms{HEAP_MB}m", "-XX:+UseSerialGC")
 CLUSTER_ID = "bGVhZHBhY3QtZGV2LWthZg"  # 16 bytes in base64, any
 
 
@@ -90,6 +91,8 @@ def free_port() -> int:
 class KafkaServer:
     """One node, broker and controller in one, on loopback. Starts again on the same ports and data."""
 
+    java_options = JAVA_OPTIONS
+
     def __init__(self, folder: Path, *, port: int | None = None, controller_port: int | None = None) -> None:
         self.folder = folder.resolve()
         self.port = port or free_port()
@@ -117,8 +120,7 @@ class KafkaServer:
         return self
 
     def _command(self, *arguments: str) -> list[str]:
-        options = [f"-Xmx{HEAP_MB}m", f"-Xms{HEAP_MB}m", "-XX:+UseSerialGC"]
-        return [_java(), *options, "-cp", f"{prepare()}/*", *arguments]
+        return [_java(), *self.java_options, "-cp", f"{prepare()}/*", *arguments]
 
     def _properties(self) -> str:
         lines = {
