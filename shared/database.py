@@ -13,18 +13,18 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.operations import Operations
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import Broken, Later, WrongSetting
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 # SQLSTATE classes that blame the data and not the server: data exception, integrity violation.
 _DATA_ERRORS = ("22", "23")
@@ -190,6 +190,9 @@ async def listening(engine: AsyncEngine, channel: str, wake: Callable[[], None])
 
 def migrate(uri: str, service: str) -> None:
     """Bring the schema of `service` up to date. Blocking; safe to run by several at once."""
+    from alembic import command  # a sixth of a service's start, and only migrations need it
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(resources.files(f"services.{service}") / "migrations"))
     config.attributes["uri"] = uri
