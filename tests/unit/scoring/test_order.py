@@ -190,7 +190,7 @@ def test_a_merge_gives_the_score_that_one_lead_with_both_histories_has(
     assert untold(decision.others["hubspot:1:8"]) == Lead(merged_into=LEAD)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(history=st.lists(st.one_of(visits, submissions), min_size=1, max_size=12), data=st.data())
 def test_of_too_many_acts_the_newest_are_kept_in_whatever_order_they_came(
     history: list[LeadMessage], data: st.DataObject
