@@ -94,6 +94,8 @@ class Service:
         self.metrics = CommonMetrics(CollectorRegistry())
         self.wire = Wire(floor.bus)
         self.worker = worker
+        self.awaited = set[UUID]()  # messages
+        self.looked_at = 0  # how many of those that were heard
         self.work = self.work_of(worker)
         self.supervisor = Supervisor(self.metrics)
         for task in ("consume", "relay"):
@@ -161,6 +163,9 @@ class Floor:
             await conn.execute(sa.text(f"TRUNCATE {', '.join(names)}"))
         self.bus.published.clear()
         self._heard.clear()
+        for service in self.services.values():
+            service.awaited.clear()
+            service.looked_at = 0
         self.clock.advance(START - self.clock.now())
 
     def somebody(self) -> int:
@@ -293,16 +298,26 @@ class Floor:
         """Return once everything that was published is handled, and everything that it caused is published."""
 
         async def settled() -> bool:
-            heard = self._listen()
+            heard = len(self._listen())
             for service in self.services.values():
-                wanted = {UUID(message.id) for topic, message in heard if service.wants(topic, message)}
-                if not wanted <= {row.id for row in await self._rows(f"SELECT id FROM {service.worker.service}.inbox")}:
+                if not await self._has_handled(service):
                     return False
-                if await self._rows(f"SELECT 1 FROM {service.worker.service}.outbox"):
+                if await self._rows(f"SELECT 1 FROM {service.worker.service}.outbox LIMIT 1"):
                     return False
-            return len(self.bus.published) == len(heard)
+            return len(self.bus.published) == heard
 
         await until(settled)
+
+    async def _has_handled(self, service: Service) -> bool:
+        """Whether all that was heard and that it wants is in its inbox; what once was is not looked for again."""
+        for topic, message in self._heard[service.looked_at :]:
+            if service.wants(topic, message):
+                service.awaited.add(UUID(message.id))
+        service.looked_at = len(self._heard)
+        if service.awaited:
+            sql = f"SELECT id FROM {service.worker.service}.inbox WHERE id = ANY(:awaited)"
+            service.awaited -= {row.id for row in await self._rows(sql, awaited=list(service.awaited))}
+        return not service.awaited
 
     def _listen(self) -> Sequence[tuple[str, Message]]:
         for record in self.bus.published[len(self._heard) :]:
