@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -61,9 +62,10 @@ def read(path: Path, mapping: Path | None, window: timedelta, until: datetime | 
         shown = [*table.problems[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
         raise Broken("csv_invalid", "\n".join(shown))
     if not found:
-        raise Broken("no_history", f"{path} has no line with a lead")
+        raise Broken("no_history", f"{path} has no line with a lead that was handed off")
+    left_out = LeftOut(never_handed_off=len(table.aside), converted_without_handoff=sum(table.aside))
     return settled(
-        found, source=str(path.name), window=window, until=until or max(last), left_out=LeftOut(), late_values=False
+        found, source=str(path.name), window=window, until=until or max(last), left_out=left_out, late_values=False
     )
 
 
@@ -109,10 +111,14 @@ def read_mapping(path: Path) -> Mapped:
 
 
 class _Table:
-    """The file as its mapping reads it, and what is wrong so far."""
+    """The file as its mapping reads it, and what is wrong so far.
+
+    `aside`: of each lead without a date, which was never handed off, whether it converted all the same.
+    """
 
     def __init__(self, path: Path, mapped: Mapped, text: str) -> None:
         self.problems: list[str] = []
+        self.aside: list[bool] = []
         self._path = path
         self._mapped = mapped
         first = text.partition("\n")[0]
@@ -143,9 +149,12 @@ class _Table:
             self._wrong(before + 1, None, f"is no CSV: {error}")
 
     def lead(self, line: int, row: Sequence[str]) -> PastLead | None:
-        """None: something is wrong with it."""
-        at = self._read(line, DATE, row, self._moment)
+        """None: it was never handed off, or something is wrong with it."""
+        handed_off = bool(self._cell(DATE, row))
+        at = self._read(line, DATE, row, self._moment) if handed_off else None
         converted = self._read(line, CONVERTED, row, self._converted)
+        if converted and not handed_off:
+            self.aside.append(converted[0])
         if at is None or converted is None:
             return None
         known = self._known(line, row, at)
@@ -194,15 +203,19 @@ class _Table:
         """A day alone is its end: what happened on it was known. UTC where no zone is said."""
         wanted = f"as {self._mapped.date_format}" if self._mapped.date_format else "as 2026-03-01 or 2026-03-01T09:30"
         try:
-            if self._mapped.date_format:
-                found = datetime.strptime(text, self._mapped.date_format)  # noqa: DTZ007 UTC below
-            else:
-                found = datetime.fromisoformat(text)
+            found = self._as_the_file_writes_it(text)
         except ValueError:
             raise _Wrong(f"must be a date, {wanted}") from None
         is_day = end_of_day and found.time() == time() and (":" not in text)
         found = found if found.tzinfo else found.replace(tzinfo=UTC)
         return found + WHOLE_DAY if is_day else found
+
+    def _as_the_file_writes_it(self, text: str) -> datetime:
+        """ISO counts beside a format of the file's own: acts are mostly written by another hand than its dates."""
+        if self._mapped.date_format:
+            with suppress(ValueError):
+                return datetime.strptime(text, self._mapped.date_format)  # noqa: DTZ007 the caller's default is UTC
+        return datetime.fromisoformat(text)
 
     def _converted(self, text: str) -> tuple[bool, datetime | None]:
         folded = text.casefold()
@@ -235,7 +248,10 @@ class _Table:
             what, marked, when = part.strip().rpartition(AT)
             try:
                 moment = self._moment(when.strip(), end_of_day=False) if marked else at
-            except _Wrong:
+            except _Wrong as error:
+                if when.strip()[:1].isdigit():
+                    self._wrong(line, self._columns[key], f"what follows an @ {error}")
+                    continue
                 what, moment = part.strip(), at  # the @ is part of a name
             what = what.strip() or part.strip()
             if what and moment <= at:

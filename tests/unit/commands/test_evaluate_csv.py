@@ -86,6 +86,21 @@ properties: {jobtitle: Job Title}
     assert lead.at.date().isoformat() == "2026-03-01"
 
 
+def test_the_time_of_an_act_may_be_iso_where_the_dates_are_not(read: Any) -> None:
+    mapping = 'date_format: "%d.%m.%Y"\nforms: forms\npages: pages'
+    acts = "ebook@2026-02-01T10:00;demo-request@2026-03-02,/pricing@27.02.2026"
+    lead = only(read(f"{HEADER}\n7,01.03.2026,no,CEO,{acts}\n", mapping))
+    assert [act.form for act in lead.known.forms] == ["ebook"]
+    assert lead.known.forms[0].at == datetime(2026, 2, 1, 10, tzinfo=UTC).timestamp()
+    assert lead.known.pages[0].at == datetime(2026, 2, 27, tzinfo=UTC).timestamp()
+
+
+def test_who_has_no_date_was_never_handed_off_and_is_counted(read: Any) -> None:
+    found = read("lead,date,converted\n1,2026-03-01,no\n2,,yes\n3,,\n4, ,2026-03-01\n")
+    assert len(found.leads) == 1
+    assert (found.left_out.never_handed_off, found.left_out.converted_without_handoff) == (3, 2)
+
+
 def test_a_file_of_a_spreadsheet_is_read(read: Any) -> None:
     assert only(read('date;converted;company\n2026-03-01;1;"A; B"\n\n', encoding="utf-8-sig")).converted
 
@@ -107,6 +122,9 @@ def test_the_record_ends_with_its_last_date(read: Any) -> None:
         ('date,converted\n"2026-03-01","no"\n\n2026-03-01\n', "leads.csv:4: has 1 cells, the header 2"),
         ('date,converted,company\n2026-03-01,no,"a\nb"\nx,no,c\n', "leads.csv:4:1: date: must be a date"),
         ("date,converted\n", "has no line with a lead"),
+        ("date,converted\n,yes\n", "has no line with a lead that was handed off"),
+        ("date,converted\n,perhaps\n", "leads.csv:2:2: converted: must be yes, no, empty, or the date"),
+        (f"{HEADER}\n7,2026-03-01,no,,ebook@1.2.26,\n", "leads.csv:2:5: forms: what follows an @ must be a date"),
         ("date,date,converted\n2026-03-01,2026-03-01,no\n", "leads.csv:1:2: date: stands here twice"),
     ],
 )
