@@ -48,6 +48,7 @@ from shared.agreement.wording import (
     label,
     notation,
     said,
+    units,
     words,
 )
 from shared.calendars import SECONDS, Span
@@ -197,7 +198,7 @@ def _value(old: Any, new: Any, at: _Place) -> Change:
         "changed",
         old,
         new,
-        f"{at.subject}: {before} → {after}{f' {counted}' if counted else ''}{_effect(old, new, at)}",
+        f"{at.subject}: {before} → {after}{f' {units(counted, new)}' if counted else ''}{_effect(old, new, at)}",
     )
 
 

@@ -12,11 +12,12 @@ from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
 from shared.agreement.conditions import Condition
+from shared.agreement.follow_up import WITH_REASON
 from shared.agreement.handoff import TEAM
 from shared.agreement.hours import WEEKDAYS
 from shared.agreement.meaning import ANY, Pattern, found_in
@@ -55,7 +56,7 @@ LABELS: Final[Mapping[Pattern, str]] = {
     ("period",): "period",
     ("expected",): "expected",
     ("lag",): "lag",
-    ("methods", ANY): "method {key}",
+    ("methods", ANY): "method {raw}",
     ("methods", ANY, "share"): "share",
     ("methods", ANY, "sources"): "from",
     ("marketing_owes", ANY): "what Marketing owes every {every}",
@@ -115,6 +116,9 @@ LABELS: Final[Mapping[Pattern, str]] = {
     ("escalation", ANY, "to"): "told",
     ("return_when", ANY): "way back for {reason}",
     ("cool_down",): "cool-down",
+    ("in_the_crm",): "in the CRM",
+    ("in_the_crm", ANY): "{raw}",
+    ("in_the_crm", ANY, ANY): "{raw}",
     # kpis
     ("sla_compliance", ANY): "SLA compliance, {key}",
     ("p50",): "half of them within",
@@ -140,6 +144,8 @@ AFTER: Final[Mapping[Pattern, str]] = {
     ("cap",): "points",
     ("cadence", ANY, "after"): "after the step before",
 }
+# Whose keys are names of the CRM's or of the agreement's own, told as they are written.
+NAMED: Final[Mapping[Pattern, bool]] = {("in_the_crm",): True, ("in_the_crm", ANY): True, ("methods",): True}
 # Less of it, more of it: only where that is so whatever else the agreement says.
 _SALES_TIME: Final = ("Sales has less time", "Sales has more time")
 _ASKED_OF_SALES: Final = ("less is asked of Sales", "more is asked of Sales")
@@ -195,7 +201,7 @@ def _has_named_items(value: Any, pattern: Pattern) -> bool:
 def _target(key: str) -> str:
     if key == DEFAULT:
         return "by default"
-    return f"for leads of team {key.removeprefix(TEAM)}" if key.startswith(TEAM) else f"for {humanised(key)} leads"
+    return f"for leads of team {key.removeprefix(TEAM)}" if key.startswith(TEAM) else f"for {key} leads"
 
 
 # --- values ---
@@ -213,7 +219,12 @@ def words(value: Any, pattern: Pattern, kind: Any = None) -> str:
     """The value in words, with what it counts."""
     counted = found_in(AFTER, pattern)
     text = bare(value, pattern, kind)
-    return f"{text} {counted}" if counted == "points" and _is_finite(value) else text
+    return f"{text} {units(counted, value)}" if counted == "points" and _is_finite(value) else text
+
+
+def units(counted: str, value: Any) -> str:
+    """What is counted, of one or of many."""
+    return counted.removesuffix("s") if counted == "points" and value in (1, -1) else counted
 
 
 def bare(value: Any, pattern: Pattern, kind: Any = None) -> str:
@@ -253,6 +264,10 @@ def _scalar(value: Any, kind: Any) -> str:
             return f"{value.first} to {value.last}"
         case str() if value.startswith(TEAM):
             return f"team {value.removeprefix(TEAM)}"
+        case str() if value.startswith(tuple(f"{one}:" for one in WITH_REASON)):
+            return "{} ({})".format(*value.split(":", 1))
+        case str() if get_origin(_stripped(kind)) is Literal:  # a word of ours, not a name
+            return humanised(value)
     return str(value)
 
 
@@ -267,7 +282,8 @@ def _entry(key: str, value: Any, pattern: Pattern, kind: Any) -> str:
         name = label(inside, key=key, value=value).removeprefix(f"{humanised(pattern[-1]).removesuffix('s')} ")
         more = bare(value, inside)
         return f"{name} ({more})" if more else name
-    named = f"{humanised(key)}:" if key and isinstance(value, str) else humanised(key)
+    name = key if found_in(NAMED, pattern) else humanised(key)
+    named = f"{name}:" if key and isinstance(value, str) else name
     return f"{named} {words(value, inside, kind_inside(kind))}".strip()
 
 

@@ -160,6 +160,30 @@ def test_a_signal_without_a_name_is_called_by_what_it_says() -> None:
     ]
 
 
+def test_words_of_ours_are_told_without_their_underscores_and_one_point_as_one() -> None:
+    old, new = SHIPPED.qualification.model_dump(), SHIPPED.qualification.model_dump()
+    signal = new["interest"]["knowledge"]["signals"][1]
+    signal.update({"on": "email_opened", "once": "per_lead", "points": 1})
+    assert told(with_parts(qualification=old), with_parts(qualification=new)) == [
+        "Knowledge, signal “Clicked in an email”, an act of the kind: email clicked → email opened",
+        "Knowledge, signal “Clicked in an email”: 4 → 1 point",
+        "Knowledge, signal “Clicked in an email”, counts once: per day → per lead",
+    ]
+
+
+def test_names_of_the_crm_and_of_the_agreement_are_told_as_they_are_written() -> None:
+    new = with_follow_up(
+        in_the_crm={"hs_lead_status": {"BAD_TIMING": {"returned": "not_now"}, "IN_PROGRESS": "accepted"}},
+        accept_within={"urgent": "5m", "team:inbound": "1h", "default": "1h"},
+    )
+    old = with_follow_up(in_the_crm={"hs_lead_status": {"IN_PROGRESS": "qualified"}})
+    assert told(old, new) == [
+        "Time to accept for leads of team inbound: now 1 h",
+        "In the CRM, hs_lead_status, BAD_TIMING: now returned (not_now)",
+        "In the CRM, hs_lead_status, IN_PROGRESS: qualified → accepted",
+    ]
+
+
 def test_the_order_counts_among_rules_that_disqualify_and_not_among_those_that_give_points() -> None:
     bad = {"name": "Test address", "when": {"email": {"domain_in": ["test.example"]}}, "disqualify": "bad_data"}
     rules = [*(rule.model_dump() for rule in SHIPPED.qualification.fit.rules[:5]), bad]
