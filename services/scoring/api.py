@@ -62,12 +62,15 @@ class Cause(BaseModel):
     """What made a score."""
 
     type: str = Field(
-        description="of the message: ContactChanged, FormSubmitted, PageVisited, ContactsMerged;"
-        " or AgreementChanged, InterestFaded, which nobody did"
+        description="of the message: ContactChanged, FormSubmitted, PageVisited, ActivityLogged, ContactsMerged,"
+        " ContactErased; or AgreementChanged, InterestFaded, which nobody did"
     )
     id: str = Field(description="of the message; of AgreementChanged the agreement's version")
     happened_at: datetime | None = Field(description="when it happened, which may be long before it was heard of")
-    names: list[str] = Field(description="the properties that changed, the form, the page, or the leads merged in")
+    names: list[str] = Field(
+        description="the properties that changed, the form, the page, the leads merged in,"
+        " or an activity's channel and what came of it"
+    )
     text: str = Field(description="for a person, in the language asked for")
 
 

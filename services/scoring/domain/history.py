@@ -32,12 +32,14 @@ class Happened(Struct, frozen=True, array_like=True):
     """What made a score: the type of its message, when that happened, and the names in it.
 
     The names are those of the properties that changed, of all that the agreement asks for, the form, the
-    page (host and path), the leads merged in, or an activity's channel and what came of it.
+    page (host and path), the leads merged in, or an activity's channel and what came of it. `came` says of a
+    contact of which nothing else was told that it was created, or restored.
     """
 
     type: str
     at: datetime | None = None
     names: tuple[str, ...] = ()
+    came: Literal["", "created", "restored"] = ""
 
 
 Points: TypeAlias = tuple[str, float]  # a rule of a score, and what it gave or took
@@ -110,7 +112,13 @@ def happened(before: Lead, after: Lead, message: LeadMessage, asked: frozenset[s
             names = (message.channel, message.outcome)
         case _:
             names = ()
-    return Happened(type(message).__name__, message.at, names[:MAX_NAMES])
+    return Happened(type(message).__name__, message.at, names[:MAX_NAMES], "" if names else _came(before, message))
+
+
+def _came(before: Lead, message: LeadMessage) -> Literal["", "created", "restored"]:
+    if not isinstance(message, ContactChanged):
+        return ""
+    return "restored" if before.gone else "created" if message.created else ""
 
 
 def _page(after: Lead, id_: str) -> tuple[str, ...]:

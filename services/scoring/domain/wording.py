@@ -71,9 +71,11 @@ class Wording:
 
     def _at_stake(self, one: ToFindOut) -> str:
         what, rule = self._language.together(one.properties), self.rule(one.rule)
-        if not one.points:
-            return f"{what} ({rule})"
-        return f"{what} ({rule}: {self._language.count('{number} point', '{number} points', abs(one.points))})"
+        points = self._language.count("{number} point", "{number} points", abs(one.points)) if one.points else ""
+        if one.points < 0:
+            points = self._language.say("may cost {points}", points=points)
+        out = self._language.say("may rule it out") if one.disqualify else ""
+        return f"{what} ({rule}: {', '.join(filter(None, (points, out)))})"
 
     def since_then(self, score: Score, entry: Entry, agreement: str) -> str:
         """Why the grade is another by now than the newest told score has; "" when it is not."""
@@ -88,7 +90,7 @@ class Wording:
         """What made the newest told score, in one sentence."""
         say = self._language.say
         moment, cause = self._moment(entry.at), self.happened(entry.happened)
-        if before is None:
+        if before is None or entry.disqualified or before.disqualified:  # who is no lead has a grade that says nothing
             return say("Last changed on {moment}: {cause}.", moment=moment, cause=cause)
         if before.grade == entry.grade:
             return say(
@@ -114,6 +116,10 @@ class Wording:
                 return self._email({_EMAILS[name] for name in names})
             case "ContactChanged" if names:
                 return self._language.count("{names} changed", "{names} changed", len(names), names=self._some(names))
+            case "ContactChanged" if happened.came == "created":
+                return say("the contact was created in the CRM")
+            case "ContactChanged" if happened.came == "restored":
+                return say("the contact was restored in the CRM")
             case "ContactsMerged":
                 return self._language.count(
                     "another contact was merged into it", "{number} other contacts were merged into it", len(names)

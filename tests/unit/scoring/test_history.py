@@ -123,6 +123,17 @@ def test_so_many_names_and_no_more_are_kept() -> None:
     assert len(names_of(Lead(), values, frozenset(values))) == MAX_NAMES
 
 
+def test_a_contact_of_which_nothing_else_is_told_was_created_or_restored() -> None:
+    before = with_values(Lead(), changed({"country": "DE"}).values)
+    deleted = structs.replace(before, last_seen=1.0, deleted_at=2.0)
+    created = structs.replace(changed({}), created=True)
+    assert happened(Lead(), Lead(), created, frozenset()).came == "created"
+    assert happened(deleted, before, changed({}), frozenset()).came == "restored"
+    assert happened(before, before, changed({}), frozenset()).came == ""
+    moved = changed({"country": "US"})
+    assert happened(deleted, with_values(before, moved.values), moved, frozenset({"country"})).came == ""
+
+
 def test_nothing_that_was_typed_in_about_a_person_is_kept() -> None:
     message = changed({"jobtitle": "CEO of Ada Ltd"})
     made = happened(Lead(), with_values(Lead(), message.values), message, frozenset({"jobtitle"}))

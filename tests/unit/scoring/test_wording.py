@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +35,10 @@ def said(story: Story, language: Language = ROMANIAN) -> str:
 
 def caused(type_: str, *names: str) -> Entry:
     return scored(happened=Happened(type_, NOW, names), grade="A1")
+
+
+def came(how: Literal["created", "restored"]) -> Entry:
+    return scored(happened=Happened("ContactChanged", NOW, came=how))
 
 
 def test_a_score_is_said_in_romanian() -> None:
@@ -115,6 +119,16 @@ def test_a_signal_without_a_name_is_called_by_what_it_asks() -> None:
             "s-au schimbat a, b, c și încă 3",
         ),
         (caused("ContactChanged"), "the CRM told something of it", "CRM-ul a transmis ceva despre acesta"),
+        (
+            came("created"),
+            "the contact was created in the CRM",
+            "contactul a fost creat în CRM",
+        ),
+        (
+            came("restored"),
+            "the contact was restored in the CRM",
+            "contactul a fost restaurat în CRM",
+        ),
         (caused("ContactsMerged", "x"), "another contact was merged into it", "un alt contact a fost unit cu acesta"),
         (
             caused("ContactsMerged", "x", "y"),
@@ -183,6 +197,26 @@ def test_the_last_change_says_when_where_the_agreement_lives_from_what_and_why()
     assert wording.last_change(entry, structs.replace(entry, grade="A4")) == f"{when}, de la A4 la A1: {told}"
     assert wording.last_change(entry, entry) == f"{when}, nota rămânând A1: {told}"
     assert wording.last_change(entry, None) == f"{when}: {told}"
+
+
+def test_of_who_is_no_lead_no_grade_is_told_that_it_kept() -> None:
+    entry = structs.replace(caused("ContactChanged", "email"), disqualified="competitor")
+    told = "Last changed on 2 March 2026, 09:00 UTC: email changed."
+    in_english = Wording(AGREEMENT, ENGLISH).last_change
+    assert in_english(entry, caused("PageVisited")) == told
+    assert in_english(structs.replace(entry, disqualified=""), entry) == told
+
+
+def test_what_is_to_find_out_says_what_it_may_give_take_or_rule_out() -> None:
+    story = Story().has(**(CEO | {"company.industry": "INTERNET", "email": ""}))
+    assert Wording(AGREEMENT, ENGLISH).to_find_out(story.score) == (
+        "To find out: email (Throw-away mailbox: may cost 40 points); email (Free mailbox: may cost 20 points);"
+        " email (Competitor: may rule it out)."
+    )
+    assert Wording(AGREEMENT, ROMANIAN).to_find_out(story.score) == (
+        "De aflat: email (Throw-away mailbox: poate costa 40 de puncte); email (Free mailbox: poate costa 20 de"
+        " puncte); email (Competitor: îl poate exclude)."
+    )
 
 
 def test_a_rule_that_takes_points_is_told_as_one() -> None:
