@@ -7,24 +7,39 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.agreement.conditions import REFERRED, schemas
+from shared.agreement.grades import USUAL_FIT, USUAL_LEVELS, joined
 from shared.agreement.model import Agreement
 from shared.agreement.properties import VALUE_SCHEMA
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 CONDITION: Final = "#/$defs/Condition"
+# What editors offer for a word of a condition; an agreement may have names of its own.
+USUAL: Final = {
+    "grade": [cell.grade for cell in joined(USUAL_FIT, USUAL_LEVELS)],
+    "fit": list(USUAL_FIT),
+    "interest": list(USUAL_LEVELS),
+}
 NOISE: Final = ("title", "default")  # what pydantic tells of Python, not of the file
 
 
 def schema() -> dict[str, Any]:
     """Draft 2020-12. What it cannot see, `leadpact agreement check` does: names that point at nothing, and sense."""
     made = _as_written(Agreement.model_json_schema())
-    made["$defs"]["Condition"] = schemas(CONDITION)
+    made["$defs"]["Condition"] = _offering(schemas(CONDITION))
     return {"$schema": DRAFT, "title": "Agreement between Marketing and Sales", **made}
 
 
 def text() -> str:
     """The schema as the text of a file."""
     return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _offering(condition: dict[str, Any]) -> dict[str, Any]:
+    words = dict(condition["properties"])
+    for word, usual in USUAL.items():
+        one = {**VALUE_SCHEMA, "examples": usual}
+        words[word] = {**words[word], "anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    return {**condition, "properties": words}
 
 
 def _as_written(said: Any) -> Any:

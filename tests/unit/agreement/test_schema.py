@@ -28,7 +28,7 @@ UNSEEN = {
     "cadence-that-does-not-fit", "calendar-that-there-is-not", "day-as-at-home", "default-missing",
     "definition-that-there-is-not", "domain-as-an-address", "offset-as-a-time-zone",
     "first-attempt-that-waits", "grade-called-as-a-priority", "grade-that-is-not-in-the-matrix",
-    "grade-that-there-is-not", "grades-that-do-not-fall", "lead-by-its-grade", "manager-missing",
+    "grade-that-there-is-not", "grades-that-do-not-fall", "lead-by-its-grade", "manager-missing", "manager-misspelt",
     "matrix-without-a-row", "merge-key", "own-grades-that-do-not-fall",
     "period-the-wrong-way-round", "priority-that-there-is-not", "range-the-wrong-way-round",
     "reason-that-there-is-not", "route-that-leaves-leads-to-nobody", "shares-of-more-than-the-whole",
@@ -73,6 +73,13 @@ def test_it_knows_every_word_and_test_of_a_condition() -> None:
     (_, tests) = condition["additionalProperties"]["anyOf"]
     assert set(tests["properties"]) == {*TESTS, EXISTS}
     assert {"grade", "fit", "interest", "journey", "deal_stage", "sales", "form_submitted", "form"} <= words
+
+
+@pytest.mark.parametrize(("word", "first", "last"), [("grade", "A1", "D4"), ("fit", "A", "D"), ("interest", "1", "4")])
+def test_an_editor_offers_the_usual_grades_alone_and_in_a_list(word: str, first: str, last: str) -> None:
+    (alone, several) = schema()["$defs"]["Condition"]["properties"][word]["anyOf"]
+    assert (alone["examples"][0], alone["examples"][-1]) == (first, last)
+    assert several["items"] == alone
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
