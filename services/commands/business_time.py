@@ -24,11 +24,16 @@ AHEAD_S: Final = 3.0  # of real time: what is on disk is always ahead of the clo
 class BusinessTime:
     """A clock, and the file with a moment that it has not passed."""
 
-    def __init__(self, path: Path, *, speed: float, wall: Clock) -> None:
-        """Begins at real time, or where the last run may have come to when that is later. Raises Broken."""
+    def __init__(self, path: Path, *, speed: float, wall: Clock, at_first: datetime | None = None) -> None:
+        """Begins at real time, or where the last run may have come to when that is later; the very first at `at_first`.
+
+        Raises Broken.
+        """
         self._path = path
         self._writing = threading.Lock()
         now, start = wall.now(), latest(path, wall)
+        if at_first is not None and not path.exists():
+            start = max(start, at_first)
         if speed == 1 and start <= now:
             self.clock: Clock = wall
             self._ahead = timedelta(0)  # real time goes on by itself

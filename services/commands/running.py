@@ -65,7 +65,8 @@ async def run(options: RunOptions, environ: Mapping[str, str]) -> None:
         environ = {**environ, **made.environ()}
         IngestSettings.read(environ), HandoffSettings.read(environ)  # what is wrong stops it before the slow part
         uri = await _set_up(options, settings)
-        business = BusinessTime(folder.business_time, speed=options.speed, wall=WALL)
+        at_first = simulating.first_moment(WALL) if options.simulate and options.speed != 1 else None
+        business = BusinessTime(folder.business_time, speed=options.speed, wall=WALL, at_first=at_first)
         async with business.kept() as clock, _assembled(options, environ, uri, clock, bound) as (app, parts, beside):
             ready = _announcing(options, made, folder, address(bound))
             watch = _watching(options, Watch(parts, app.state.supervisor), address(bound))

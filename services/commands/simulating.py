@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from services.commands.folder import Folder
@@ -16,6 +17,7 @@ from shared.clock import Clock, SpedClock, SystemClock
 from shared.crm.simulator import SimulatorOptions
 from shared.crm.simulator.market import market_of
 from shared.crm.simulator.run import Simulation
+from shared.crm.simulator.schedule import in_business_hours
 from shared.errors import Refused, WrongSetting
 from shared.settings import CommonSettings
 
@@ -24,6 +26,11 @@ NOTIFY_URL: Final = "LEADPACT_NOTIFY_URL"
 DOOR: Final = "/webhooks/hubspot"
 PORTAL: Final = 62515
 LIVELY_HOUR_S: Final = 15.0  # so that a newcomer sees a hand-off within a minute
+
+
+def first_moment(wall: Clock) -> datetime:
+    """When simulated people are at work: a newcomer by night waits for no morning until the first lead arrives."""
+    return in_business_hours(wall.now())
 
 
 def told_by(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "business-time"
 
 
-def begun(path: Path, wall: ManualClock, *, speed: float = 1) -> BusinessTime:
-    return BusinessTime(path, speed=speed, wall=wall)
+def begun(path: Path, wall: ManualClock, *, speed: float = 1, at_first: datetime | None = None) -> BusinessTime:
+    return BusinessTime(path, speed=speed, wall=wall, at_first=at_first)
 
 
 async def test_at_speed_1_it_is_real_time(path: Path, wall: ManualClock) -> None:
@@ -74,6 +74,19 @@ async def test_a_run_at_speed_1_after_a_fast_one_goes_on_from_there(path: Path, 
 async def test_once_real_time_has_caught_up_it_is_real_time_again(path: Path, wall: ManualClock) -> None:
     path.write_text((NOW - HOUR).isoformat())
     assert begun(path, wall).clock is wall
+
+
+async def test_the_very_first_run_may_begin_later_and_no_other_one(path: Path, wall: ManualClock) -> None:
+    morning = NOW + 20 * HOUR
+    first = begun(path, wall, speed=300, at_first=morning)
+    assert first.clock.now() == morning
+    async with first.kept():
+        wall.advance(timedelta(seconds=12))
+    assert begun(path, wall, speed=300, at_first=morning + HOUR * 20).clock.now() == morning + HOUR
+
+
+async def test_it_never_begins_before_real_time(path: Path, wall: ManualClock) -> None:
+    assert begun(path, wall, speed=300, at_first=NOW - HOUR).clock.now() == NOW
 
 
 async def test_a_damaged_file_is_named(path: Path, wall: ManualClock) -> None:
