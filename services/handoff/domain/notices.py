@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from services.handoff.domain.lead import Lead
 from shared.agreement import Agreement
 from shared.events import (
@@ -71,7 +73,7 @@ def notices(messages: Sequence[HandoffMessage], lead: Lead, agreement: Agreement
     """What a decision's messages give cause to tell; of a lead that is gone only that it was erased."""
     wanted = {word for rule in agreement.handoff.notify if WEBHOOK in rule.by for word in rule.on}
     told = [m for m in messages if not lead.gone or isinstance(m, LeadErased)]
-    return tuple(_notice(m, messages) for m in told if _word(m) in wanted)
+    return tuple(_notice(m, messages, lead) for m in told if _word(m) in wanted)
 
 
 def _word(message: HandoffMessage) -> str | None:
@@ -83,7 +85,7 @@ def _word(message: HandoffMessage) -> str | None:
     return WORDS.get(type(message))
 
 
-def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Notice:
+def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage], lead: Lead) -> Notice:
     clock = message if isinstance(message, ClockMessage) else _started_with(message, messages)
     reasons = getattr(message, "reasons", ())
     body = {
@@ -104,11 +106,19 @@ def _notice(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> Noti
         "track": getattr(message, "track", ""),
         "information": dict(getattr(message, "information", {})),
         "reasons": [{"rule": reason.rule, "points": reason.points} for reason in reasons],
+        "to_find_out": _to_find_out(message, lead),
         "to": list(getattr(message, "to", ())),
         "link": f"/leads/{message.lead}",
     }
     kind = type(message).__name__
     return Notice(id=identity("notice", WEBHOOK, message.id), lead=message.lead, kind=kind, body=body)
+
+
+def _to_find_out(message: HandoffMessage, lead: Lead) -> list[dict[str, Any]]:
+    """Of a hand-off, what to ask the lead for."""
+    if not isinstance(message, LeadHandedOff) or lead.score is None:
+        return []
+    return [msgspec.to_builtins(one) for one in lead.score.to_find_out]
 
 
 def _started_with(message: HandoffMessage, messages: Sequence[HandoffMessage]) -> ClockMessage | None:

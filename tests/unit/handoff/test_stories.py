@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ from shared.events import (
     Outcome,
     State,
     Submission,
+    ToFindOut,
 )
 from tests.agreements import ELAPSED, own_grades, with_follow_up
 from tests.unit.handoff.story import AGREEMENT, DAY, DEMO, HOUR, START, Story
@@ -628,6 +630,15 @@ def test_the_owner_is_told_of_the_hand_off_with_what_to_do_by_when() -> None:
     assert notice.body["due_at"] == (START + URGENT).isoformat()
     assert notice.body["clock"] == "first_touch"
     assert notice.body["reasons"] == []
+
+
+def test_the_owner_is_told_what_is_to_find_out_when_the_lead_comes_and_not_with_every_word() -> None:
+    size = ToFindOut(rule="Right size", points=25, properties=("numberofemployees",))
+    story = Story().asks_for_a_demo(to_find_out=(size,)).after(URGENT + DAY).clocks_fire()
+    told = {notice.kind: notice.body["to_find_out"] for notice in story.notices}
+    asked = {"rule": "Right size", "points": 25, "properties": ["numberofemployees"], "disqualify": ""}
+    assert json.loads(json.dumps(told["LeadHandedOff"])) == [asked]
+    assert told["ClockBreached"] == []
 
 
 def test_warnings_breach_and_return_are_told_once_each() -> None:
