@@ -84,7 +84,7 @@ def _amount(n: int) -> str:
 
 
 _FROM: Final = r"(?:(?:between|from|von|zwischen|de la|intre|de|entre|tra|tussen|van|od)\s+)?"
-_TO: Final = r"\s*(?:-|[\u2010-\u2015]|\.\.|\s(?:to|bis|and|und|pana la|si|a|et|y|e|tot|en|do|i)\s)\s*"
+_TO: Final = r"\s*(?:-|[\u2010-\u2015]|\.\.|\s(?:to|bis|and|und|pana la|la|si|a|et|y|e|tot|en|do|i)\s)\s*"
 _MORE: Final = (
     r"(?:\+|(?:or|and) (?:more|above|over)|(?:und|oder) mehr|sau mai mult[ei]?|si peste|(?:et|ou) plus|o mas|ou mais"
     r"|e oltre|of meer|i wiecej)"

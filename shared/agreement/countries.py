@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
@@ -18,6 +18,7 @@ from shared.agreement.spelling import plain
 # Not \W: that has the vowel signs of Hindi in it.
 _BETWEEN_LETTERS: Final = re.compile(r"[\s!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u205f]+")
 _DOTTED: Final = re.compile(r"\b(\w)\.\s?(?=\w\b)")  # U.S.A., EE. UU.
+_UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 _SEVERAL: Final = "?"  # stands in our file for the code of names that mean more than one country
 
 
@@ -56,9 +57,14 @@ def _names() -> dict[str, str]:
         found |= dict.fromkeys(map(_key, names), codes[0])
     others: dict[str, str] = {}
     for codes, names in _lines("countries.txt"):
-        for key in map(_key, names[1:]):
+        for key in map(_key, (*names[1:], *_without_umlauts(names[1:]))):
             others[key] = codes[0] if others.get(key, codes[0]) == codes[0] else _SEVERAL
     return others | found
+
+
+def _without_umlauts(names: Iterable[str]) -> Iterator[str]:
+    """As they are written on a keyboard that has none: Oesterreich."""
+    yield from (name.translate(_UMLAUTS) for name in names if _UMLAUTS.keys() & set(map(ord, name)))
 
 
 @cache

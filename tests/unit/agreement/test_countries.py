@@ -27,6 +27,8 @@ def held(value: str, *wanted: str) -> bool | None:
         ("TR", "Turkey, Türkiye, TURKIYE, Turcia"),
         ("BA", "Bosnia & Herzegovina, Bosnia and Herzegovina, Bosnia"),
         ("HK", "Hong Kong, Hongkong, HK"),
+        ("AT", "Austria, Österreich, Oesterreich, OESTERREICH, Autriche"),
+        ("DK", "Danmark, Dänemark, Daenemark"),
         ("IN", "India, भारत"),
     ],
 )  # fmt: skip

@@ -22,13 +22,15 @@ FILE = Path(titles.__file__).parent / "data" / "titles.toml"
             "c_level",
             "CEO; C.T.O.; Chief Marketing Officer; Managing Director; Geschäftsführer; GESCHAEFTSFUEHRERIN; Vorstand;"
             " Geschäftsführer/in; Director General; directeur général adjoint; PDG; Administrator; Administrador;"
-            " Amministratore delegato; Consejera delegada; Algemeen directeur; Prezes Zarządu; Diretora Geral",
+            " Amministratore delegato; Consejera delegada; Algemeen directeur; Prezes Zarządu; Diretora Geral;"
+            " Dir. General; Zaakvoerder",
         ),
         ("vp", "VP Sales; Vice-President, Marketing; Vicepreședinte; Vice-présidente; Wiceprezes"),
         (
             "director",
             "director; Directoare Comercială; DIRECTOR VANZARI; Directrice; Directora de ventas; Direttrice;"
-            " Dyrektorka Handlowa; Verkoopdirecteur; Diretor; Vertriebsdirektorin; Assistant Director; Chief of Staff",
+            " Dyrektorka Handlowa; Verkoopdirecteur; Diretor; Vertriebsdirektorin; Assistant Director; Chief of Staff;"
+            " Dir. Comercial; Sr. Dir. of Operations",
         ),
         ("head", "Head of Sales; Vertriebsleiterin; Leiter*in Marketing; Șef departament; Jefa; Afdelingshoofd"),
         ("manager", "Marketing Manager; Team Lead; Projektleiter; Responsable; Gerente; Assistant Manager"),
