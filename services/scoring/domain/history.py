@@ -33,13 +33,13 @@ class Happened(Struct, frozen=True, array_like=True):
 
     The names are those of the properties that changed, of all that the agreement asks for, the form, the
     page (host and path), the leads merged in, or an activity's channel and what came of it. `came` says of a
-    contact of which nothing else was told that it was created, or restored.
+    contact of which nothing else was told that it was created, restored, or heard of for the first time.
     """
 
     type: str
     at: datetime | None = None
     names: tuple[str, ...] = ()
-    came: Literal["", "created", "restored"] = ""
+    came: Literal["", "created", "restored", "first"] = ""
 
 
 Points: TypeAlias = tuple[str, float]  # a rule of a score, and what it gave or took
@@ -115,10 +115,12 @@ def happened(before: Lead, after: Lead, message: LeadMessage, asked: frozenset[s
     return Happened(type(message).__name__, message.at, names[:MAX_NAMES], "" if names else _came(before, message))
 
 
-def _came(before: Lead, message: LeadMessage) -> Literal["", "created", "restored"]:
+def _came(before: Lead, message: LeadMessage) -> Literal["", "created", "restored", "first"]:
     if not isinstance(message, ContactChanged):
         return ""
-    return "restored" if before.gone else "created" if message.created else ""
+    if before.gone:
+        return "restored"
+    return "created" if message.created else "first" if before.first_seen is None else ""
 
 
 def _page(after: Lead, id_: str) -> tuple[str, ...]:

@@ -120,6 +120,8 @@ class Wording:
                 return say("the contact was created in the CRM")
             case "ContactChanged" if happened.came == "restored":
                 return say("the contact was restored in the CRM")
+            case "ContactChanged" if happened.came == "first":
+                return say("it was heard of for the first time")
             case "ContactsMerged":
                 return self._language.count(
                     "another contact was merged into it", "{number} other contacts were merged into it", len(names)

@@ -129,7 +129,9 @@ def test_a_contact_of_which_nothing_else_is_told_was_created_or_restored() -> No
     created = structs.replace(changed({}), created=True)
     assert happened(Lead(), Lead(), created, frozenset()).came == "created"
     assert happened(deleted, before, changed({}), frozenset()).came == "restored"
-    assert happened(before, before, changed({}), frozenset()).came == ""
+    assert happened(Lead(), Lead(), changed({}), frozenset()).came == "first"
+    seen = structs.replace(before, first_seen=1.0)
+    assert happened(seen, seen, changed({}), frozenset()).came == ""
     moved = changed({"country": "US"})
     assert happened(deleted, with_values(before, moved.values), moved, frozenset({"country"})).came == ""
 

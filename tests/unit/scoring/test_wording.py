@@ -37,7 +37,7 @@ def caused(type_: str, *names: str) -> Entry:
     return scored(happened=Happened(type_, NOW, names), grade="A1")
 
 
-def came(how: Literal["created", "restored"]) -> Entry:
+def came(how: Literal["created", "restored", "first"]) -> Entry:
     return scored(happened=Happened("ContactChanged", NOW, came=how))
 
 
@@ -123,6 +123,11 @@ def test_a_signal_without_a_name_is_called_by_what_it_asks() -> None:
             came("created"),
             "the contact was created in the CRM",
             "contactul a fost creat în CRM",
+        ),
+        (
+            came("first"),
+            "it was heard of for the first time",
+            "s-a auzit de acesta pentru prima dată",
         ),
         (
             came("restored"),
