@@ -129,6 +129,11 @@ def test_an_ebook_alone_is_consideration() -> None:
     assert (story.last.interest, story.last.interest_level, story.last.journey) == (20, "3", "consideration")
 
 
+def test_an_ebook_is_consideration_for_days_and_not_only_in_the_hour_of_it() -> None:
+    story = Story().submits("ebook").after(timedelta(days=7))
+    assert (story.score.interest.points, story.score.interest.journey) == (14.1, "consideration")
+
+
 def test_a_form_that_the_agreement_does_not_name_is_worth_nothing_and_told_all_the_same() -> None:
     story = Story().submits("Job application")
     assert story.last.interest == 0
