@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, Final
 
 import msgspec
@@ -49,13 +50,17 @@ class Value:
     def of(self, event: Any) -> str:
         """The text there; "" when there is nothing. Raises Refused (`bad_event`) for what is no plain value."""
         found = self.said if self.path is None else _found(event, self.path)
-        if found is None:
+        if found is None or found is msgspec.UNSET:
             return NOTHING
         if isinstance(found, bool):
             return "true" if found else "false"
         if not isinstance(found, str | int | float):
             raise Refused("bad_event", f"what stands at {self.said} is no plain value")
         return str(found)[:MAX_TEXT]
+
+    def is_told(self, event: Any) -> bool:
+        """Whether the event says anything of it, if only that it is null."""
+        return self.path is None or _found(event, self.path) is not msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +130,7 @@ def _messages_of(original: bytes, rules: Sequence[Rule], tenant: str, received_a
 
 def _is(event: Any, where: Value, said: str) -> bool:
     found = None if where.path is None else _found(event, where.path)
-    return found is not None and not isinstance(found, dict | list) and where.of(event) == said
+    return not isinstance(found, NoneType | msgspec.UnsetType | dict | list) and where.of(event) == said
 
 
 def _by(rule: Rule, event: Any, original: bytes, tenant: str, received_at: datetime) -> list[Message]:
@@ -146,7 +151,7 @@ def _facts(rule: Rule, told: _Told) -> list[Message]:
             raise Refused("bad_event", "visit: there is nothing there")
         return _act(rule, told, act)
     lead = _lead(rule, told)
-    return [_changed(rule, told, lead) if rule.activity is None else _activity(rule.activity, told, lead)]
+    return _changed(rule, told, lead) if rule.activity is None else [_activity(rule.activity, told, lead)]
 
 
 def _act(rule: Rule, told: _Told, act: visitors.Act) -> list[Message]:
@@ -160,12 +165,15 @@ def _act(rule: Rule, told: _Told, act: visitors.Act) -> list[Message]:
     return [visitors.seen(visitor, act, told.at), visitors.is_(visitor, told.at, told.fact, email=email)]
 
 
-def _changed(rule: Rule, told: _Told, lead: str) -> ContactChanged:
+def _changed(rule: Rule, told: _Told, lead: str) -> list[Message]:
+    """Of the properties that the event speaks of: null or empty clears one, what does not stand there stays."""
     values = tuple(
-        PropertyValue(name=name, value=value.of(told.event), at=told.at) for name, value in rule.properties.items()
+        PropertyValue(name=name, value=value.of(told.event), at=told.at)
+        for name, value in rule.properties.items()
+        if value.is_told(told.event)
     )
     fact = identity("ContactChanged", lead, told.fact)
-    return ContactChanged(id=fact, tenant=told.tenant, lead=lead, at=told.at, values=values)
+    return [ContactChanged(id=fact, tenant=told.tenant, lead=lead, at=told.at, values=values)] if values else []
 
 
 def _activity(said: Activity, told: _Told, lead: str) -> ActivityLogged:
@@ -222,9 +230,10 @@ def _at(rule: Rule, event: Any) -> datetime | None:
 
 
 def _found(event: Any, path: tuple[str | int, ...]) -> Any:
+    """What stands there; UNSET: nothing does."""
     for part in path:
         if isinstance(part, int):
-            event = event[part] if isinstance(event, list) and part < len(event) else None
+            event = event[part] if isinstance(event, list) and part < len(event) else msgspec.UNSET
         else:
-            event = event.get(part) if isinstance(event, dict) else None
+            event = event.get(part, msgspec.UNSET) if isinstance(event, dict) else msgspec.UNSET
     return event

@@ -98,6 +98,24 @@ def test_properties_are_a_change_of_the_contact(rules: Any) -> None:
     assert said(rules, TRIAL | {"at": 1_795_514_400_000}) == [changed]
 
 
+def test_a_property_of_which_an_event_says_nothing_stays_and_null_clears_it(rules: Any) -> None:
+    (changed,) = said(rules, {name: value for name, value in TRIAL.items() if name != "days"})
+    assert isinstance(changed, ContactChanged)
+    assert [value.name for value in changed.values] == ["trial_used"]
+    (cleared,) = said(rules, TRIAL | {"days": None})
+    assert isinstance(cleared, ContactChanged)
+    assert {value.name: value.value for value in cleared.values}["trial_days"] == ""
+
+
+def test_an_event_that_says_nothing_of_any_property_is_ignored(tmp_path: Path) -> None:
+    rules = written(
+        tmp_path,
+        "events: [{name: Trial, when: {$.type: trial}, contact: $.contact, properties: {plan: $.plan.name}}]",
+    )
+    found = heard(rules, {"type": "trial", "contact": 901, "plan": "free"})
+    assert (found.messages, found.outcomes["ignored"]) == ([], 1)
+
+
 def test_an_activity_and_a_visit_are_told_of_the_contact(rules: Any) -> None:
     (call,) = said(rules, CALL)
     assert isinstance(call, ActivityLogged)
