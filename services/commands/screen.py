@@ -15,6 +15,9 @@ from rich.text import Text
 from services.commands.live import Numbers
 
 OVERDUE_STYLE: Final = "bold red"
+# Of the latest hand-offs, how the columns share what times, keys of leads and grades leave over.
+SHARES: Final = {"at": None, "lead": None, "why": 3, "grade": None, "to": 4}
+LONGEST_GRADE: Final = 16
 
 
 def view(numbers: Numbers, *, addresses: Sequence[str], speed: float) -> RenderableType:
@@ -61,9 +64,9 @@ def _rates(numbers: Numbers) -> Panel:
 
 
 def _handoffs(numbers: Numbers) -> Panel:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("at", "lead", "why", "grade", "to"):
-        table.add_column(column, no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    for column, share in SHARES.items():
+        table.add_column(column, no_wrap=True, ratio=share, max_width=LONGEST_GRADE if column == "grade" else None)
     for one in numbers.handoffs:
         to = f"{one.team} {one.owner}".strip()
         table.add_row(f"{one.at:%d %b %H:%M:%S}", one.lead, one.trigger, one.grade, to)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter
@@ -98,3 +99,18 @@ def test_the_screen_shows_leads_clocks_handoffs_and_what_is_lacking() -> None:
         "bus is away",
     ):
         assert text in said
+
+
+def test_on_eighty_columns_times_keys_and_grades_are_whole() -> None:
+    console = Console(width=80, markup=False, highlight=False)
+    long = replace(
+        NUMBERS.handoffs[0],
+        lead="hubspot:62515:1795685654332",
+        trigger="Pregătit după punctaj",
+        grade="sună azi",
+        team="flote_mari",
+    )
+    with console.capture() as captured:
+        console.print(view(replace(NUMBERS, handoffs=[long]), addresses=[], speed=1))
+    for text in (f"{long.at:%d %b %H:%M:%S}", long.lead, "Preg…", "sună azi", "flote_…"):
+        assert text in captured.get()
