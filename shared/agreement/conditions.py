@@ -258,9 +258,14 @@ def _about_forms(at: Path, names: tuple[str, ...], text: str, test: Callable[[Su
 
 
 def _is_form(form: str, wanted: frozenset[str]) -> bool:
-    # HubSpot tells "Page title: Form name".
-    whole = plain(form)
-    return whole in wanted or (": " in whole and whole.rpartition(": ")[2].strip() in wanted)
+    # HubSpot tells "Page title: Form name", and either may have a colon in it.
+    name = plain(form)
+    while name not in wanted:
+        _, colon, name = name.partition(": ")
+        if not colon:
+            return False
+        name = name.strip()
+    return True
 
 
 def _definition(value: Any, at: Path, made: Made) -> Compiled:

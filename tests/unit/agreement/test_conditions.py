@@ -267,6 +267,8 @@ def lead(**more: Any) -> Subject:
         ({"form_submitted": ["demo-request"]}, lead(forms=frozenset({"Demo-Request"})), True),
         ({"form_submitted": ["demo-request"]}, lead(forms=frozenset({"Book a talk: demo-request"})), True),
         ({"form_submitted": ["demo-request"]}, lead(forms=frozenset({"no demo-request"})), False),
+        ({"form_submitted": ["Guide: part 2"]}, lead(forms=frozenset({"Learn: more: Guide: part 2"})), True),
+        ({"form_submitted": ["Guide"]}, lead(forms=frozenset({"Guide: part 2"})), False),
         ({"form_submitted": {"in": ["a", "b"]}}, lead(forms=frozenset({"b", "c"})), True),
     ],
 )
