@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from services.ingest.domain import door
 from tests.house import compose
 from tests.house.code import ROOT, SERVICES, dotted, functions, imported, name_of, python_files, texts, tree_of
 from tests.house.test_monitoring import metrics_in_code, named_in, rules
@@ -231,6 +232,14 @@ def test_every_target_that_a_page_names_exists(page: Path) -> None:
 
 
 # --- that the search finds ---
+
+
+# --- what the CRM is asked to tell ---
+
+
+def test_who_installs_it_subscribes_to_all_that_is_understood_of_contacts() -> None:
+    asked = text_of(ROOT / "README.md").partition("webhook subscriptions for")[2].partition("target URL")[0]
+    assert [verb for verb in door.OF_CONTACTS if f"`contact.{verb}`" not in asked] == []
 
 
 def test_the_search_finds_what_code_says(tmp_path: Path) -> None:

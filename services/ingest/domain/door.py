@@ -180,7 +180,7 @@ def messages_of(event: Event) -> list[Message]:
     if verb == "associationChange":
         return _association(event)
     if kind is RecordType.CONTACT:
-        handler = _CONTACT.get(verb)
+        handler = OF_CONTACTS.get(verb)
         return handler(event) if handler else []
     if kind in _LOOKED_UP and verb in _TOUCHES:
         number = _survivor(event) if verb == "merge" else event.object_id
@@ -279,7 +279,7 @@ def _replaced(event: Event, former: str, lead: str = "") -> ContactReplaced:
     return ContactReplaced(id=fact, tenant=tenant_of(event), at=moment(event.occurred_at), former=former, lead=lead)
 
 
-_CONTACT: Final[Mapping[str, Callable[[Event], list[Message]]]] = {
+OF_CONTACTS: Final[Mapping[str, Callable[[Event], list[Message]]]] = {
     "creation": _created,
     "propertyChange": _property,
     "deletion": _erased,
