@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from shared.events import (
 
 CHANNEL: Final = "leadpact_handoff_clocks"  # told when a clock was started, moved or ended
 OUTCOMES: Final = {ClockMet: "met", ClockBreached: "breached", ClockCancelled: "cancelled"}
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # not behind a backslash that is one itself
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Lead)
@@ -475,9 +477,14 @@ async def add_to_timeline(conn: AsyncConnection, told: Sequence[HandoffMessage])
         "versions": [m.version for m in told],
         "ats": [m.at for m in told],
         "types": [type(m).__name__ for m in told],
-        "bodies": [encode(m).decode() for m in told],
+        "bodies": [_without_nul(encode(m).decode()) for m in told],
     }
     await conn.execute(sa.text(sql), columns)
+
+
+def _without_nul(text: str) -> str:
+    """JSON that PostgreSQL takes: it has no character 0, which a name that was imported may have in it."""
+    return _NUL.sub(r"\1", text) if r"\u0000" in text else text
 
 
 async def timeline(conn: AsyncConnection, lead: str, *, after: int, limit: int) -> list[dict[str, Any]]:

@@ -59,6 +59,18 @@ async def test_a_hand_off_is_state_clock_timeline_and_messages_in_one_commit(des
     assert await desk.count("outbox") == 3
 
 
+async def test_a_lead_with_a_character_in_its_name_that_no_database_keeps_is_handed_over_without_it(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    odd = {"firstname": "A\0d\0\0a", "company": r"C:\u0000\\u0000", "email": EMAIL}
+    await desk.hears(msgspec.structs.replace(demo(1), profile=odd))
+    assert await desk.kinds(1) == ["LeadHandedOff", "LeadAssigned", "ClockStarted"]
+    (handed, *_) = (await api.get(f"/leads/{name(1)}/timeline")).json()["messages"]
+    assert handed["information"] == odd | {"firstname": "Ada"}
+    await desk.hears(ContactErased(id=identity("gone", 1), tenant=TENANT, at=NOW + HOUR, lead=name(1), privacy=True))
+    assert not [text for (text,) in await desk.rows("SELECT body::text FROM handoff.timeline") if EMAIL in text]
+
+
 async def test_a_crash_before_the_commit_leaves_nothing_and_the_next_try_everything(desk: Desk) -> None:
     with pytest.raises(RuntimeError):
         await desk.crashing().handle(records(demo(1)))

@@ -31,7 +31,7 @@ from tests.real import new_database, postgres
 __all__ = ["new_database", "postgres"]
 
 PATIENCE_S = 30.0
-NOT_STORABLE = f"{EMAIL}\0"  # PostgreSQL keeps no NUL in a document, and says in its error what it was given
+NOT_STORABLE = f"{EMAIL}\0"  # PostgreSQL keeps no NUL in a text, and says in its error what it was given
 NO_MESSAGE = json.dumps({"type": "LeadScored", "lead": EMAIL, "version": EMAIL}).encode()
 NO_JSON = EMAIL.encode()
 
@@ -129,7 +129,7 @@ def failing(desk: Desk) -> Work[Any]:
 
 def poison() -> list[NewRecord]:
     """Four ways to fail on a person, one by each border, and a lead that is well."""
-    bad = msgspec.structs.replace(demo(3), profile={"email": NOT_STORABLE})
+    bad = msgspec.structs.replace(demo(3), lead=NOT_STORABLE)
     told = [to_record(message, source="test") for message in (demo(1), demo(2), bad)]
     raw = [NewRecord(topic=Topic.LEAD_SCORES, key="hubspot:62515:9", value=value) for value in (NO_MESSAGE, NO_JSON)]
     return [*told, *raw]
