@@ -134,13 +134,14 @@ def _rules(report: Report) -> str:
 
 def _suggestion(report: Report) -> str:
     said = "".join(f"<p>{escape(text)}</p>" for text in wording.suggestion(report.suggestion))
-    most = max((abs(value) for one in report.suggestion.points for value in (one.now, one.suggested)), default=1) or 1
+    points = [0.0, *(value for one in report.suggestion.points for value in (one.now, one.suggested))]
+    scale = min(points), max(points)
     rows = (
         (
             one.rule,
             f"{one.now:g}",
             f"{one.suggested:g}" if one.suggested != one.now else "=",
-            _Drawn(_bar(abs(one.now) / most, "old") + _bar(abs(one.suggested) / most, "new")),
+            _Drawn(_bar(one.now, scale, "old") + _bar(one.suggested, scale, "new")),
             wording.points(one),
         )
         for one in report.suggestion.points
@@ -198,9 +199,15 @@ def _whisker(value: float, low: float, high: float, css: str, *, middle: float |
     )
 
 
-def _bar(share: float, css: str) -> _Drawn:
+def _bar(points: float, scale: tuple[float, float], css: str) -> _Drawn:
+    """From nothing to the right, or to the left what takes points; a line where nothing is, when there is a left."""
+    low, high = scale
+    nothing, end = ((value - low) / (high - low or 1) for value in (0.0, points))
+    left, width = min(nothing, end), abs(end - nothing)
+    zero = f'<line class="half" x1="{nothing:.1%}" x2="{nothing:.1%}" y1="0" y2="9"/>' if low < 0 else ""
     return _Drawn(
-        f'<svg height="9" aria-hidden="true"><rect class="{css}" width="{share:.1%}" height="7" rx="2"/></svg>'
+        f'<svg height="9" aria-hidden="true">{zero}'
+        f'<rect class="{css}" x="{left:.1%}" width="{width:.1%}" height="7" rx="2"/></svg>'
     )
 
 

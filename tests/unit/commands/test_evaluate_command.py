@@ -100,6 +100,20 @@ def test_the_page_needs_nothing_else_and_names_nobody(evaluate: Callable[..., Re
     assert "@example" not in page
 
 
+def test_points_that_are_taken_are_drawn_to_the_left(evaluate: Callable[..., Result], tmp_path: Path) -> None:
+    out = tmp_path / "score.html"
+    evaluate("--html", str(out))
+    rows = out.read_text("utf-8").partition("Suggested points")[2].split("<tr>")
+    for rule, side in (("Free mailbox", "left"), ("Right size", "right")):
+        row = next(row for row in rows if f">{rule}<" in row)
+        nothing, left, width = (
+            float(re.search(pattern, row)[1])  # type: ignore[index]
+            for pattern in (r'x1="([\d.]+)%', r'rect class="old" x="([\d.]+)%', r'width="([\d.]+)%')
+        )
+        assert (left + width if side == "left" else left) == pytest.approx(nothing, abs=0.2)
+        assert width > 0
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
