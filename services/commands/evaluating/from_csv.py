@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 LEAD, DATE, CONVERTED, FORMS, PAGES = "lead", "date", "converted", "forms", "pages"
 OURS: Final = (LEAD, DATE, CONVERTED, FORMS, PAGES)
+EXAMPLES: Final = {DATE: "Became MQL", CONVERTED: "Lifecycle Stage"}  # of what columns are called elsewhere
 YES: Final = frozenset({"yes", "y", "true", "1"})
 NO: Final = frozenset({"", "no", "n", "false", "0"})
 SEPARATOR, AT = ";", "@"
@@ -168,7 +169,7 @@ class _Table:
         if column in self._places:
             return self._places[column]
         if key in (DATE, CONVERTED) or is_named:
-            hint = "" if is_named else f"; name it in --mapping, as {key}: Became MQL"
+            hint = "" if is_named else f"; name it in --mapping, as {key}: {EXAMPLES[key]}"
             self._wrong(1, None, f"has no column {column}{hint}")
         return None
 

@@ -115,7 +115,10 @@ def test_the_record_ends_with_its_last_date(read: Any) -> None:
     ("text", "said"),
     [
         ("", "leads.csv:1: has no column date; name it in --mapping, as date: Became MQL"),
-        ("date,jobtitle\n", "leads.csv:1: has no column converted"),
+        (
+            "date,jobtitle\n",
+            "has no column converted; name it in --mapping, as converted: Lifecycle Stage",
+        ),
         ("date,converted,Job Title\n", "leads.csv:1:3: Job Title: is no CRM property's internal name"),
         ("date,converted\n1.3.2026,yes\n", "leads.csv:2:1: date: must be a date, as 2026-03-01"),
         ("date,converted\n2026-03-01,perhaps\n", "leads.csv:2:2: converted: must be yes, no, empty, or the date"),
