@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ NO: Final = frozenset({"", "no", "n", "false", "0"})
 SEPARATOR, AT = ";", "@"
 DELIMITERS: Final = ",;\t"
 MOST_PROBLEMS: Final = 20
+LIKE_A_DATE: Final = re.compile(r"\s*\d{1,4}[-./]\d")
 WHOLE_DAY: Final = timedelta(days=1) - timedelta(microseconds=1)
 
 
@@ -250,7 +252,7 @@ class _Table:
             try:
                 moment = self._moment(when.strip(), end_of_day=False) if marked else at
             except _Wrong as error:
-                if when.strip()[:1].isdigit():
+                if LIKE_A_DATE.match(when):
                     self._wrong(line, self._columns[key], f"what follows an @ {error}")
                     continue
                 what, moment = part.strip(), at  # the @ is part of a name

@@ -95,6 +95,11 @@ def test_the_time_of_an_act_may_be_iso_where_the_dates_are_not(read: Any) -> Non
     assert lead.known.pages[0].at == datetime(2026, 2, 27, tzinfo=UTC).timestamp()
 
 
+def test_an_at_sign_that_no_date_follows_is_a_part_of_the_name(read: Any) -> None:
+    lead = only(read(f"{HEADER}\n7,2026-03-01,no,CEO,Meet us @ 2026 Berlin;a@b,\n"))
+    assert [act.form for act in lead.known.forms] == ["Meet us @ 2026 Berlin", "a@b"]
+
+
 def test_who_has_no_date_was_never_handed_off_and_is_counted(read: Any) -> None:
     found = read("lead,date,converted\n1,2026-03-01,no\n2,,yes\n3,,\n4, ,2026-03-01\n")
     assert len(found.leads) == 1
