@@ -1,7 +1,7 @@
 """What a lead did that may show interest, in one form, whoever told it.
 
-What is told of an act in two ways is one act: a form by two doors, an email's click by a webhook and by a
-look-up. All of it goes by what is known, so the order in which it came does not matter.
+What is told of an act in two ways is one act: a form or a visit by two doors, an email's click by a webhook
+and by a look-up. All of it goes by what is known, so the order in which it came does not matter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple
 
-from services.scoring.domain.lead import Change, Engagement, Lead, Value, seconds, submissions
+from services.scoring.domain.lead import Change, Engagement, Lead, Value, seconds, submissions, visits
 from shared.agreement.qualification import TOLD_BY
 from shared.events import ActivityLogged, Channel, Direction, Outcome
 
@@ -53,7 +53,7 @@ def acts_of(lead: Lead, followed: Set[str]) -> Iterator[Did]:
     """All that the lead did; of `followed` properties every change, of others none."""
     for act in submissions(lead):
         yield Did(act.at, act.id, FORM, act.form, act.page)
-    for act in lead.pages:
+    for act in visits(lead):
         yield Did(act.at, act.id, PAGE, act.page)
     known = [name for name in followed if name in lead.properties or name in lead.changes]
     if known or lead.engagements:

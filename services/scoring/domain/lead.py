@@ -7,8 +7,9 @@ nothing changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
 from math import inf
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ MAX_CHANGES: Final = 20  # of one property
 MAX_ENGAGEMENTS: Final = 50
 MAX_VALUE: Final = 1000  # characters of a property's value or a form's name
 MAX_URL: Final = 300
-SAME_FORM_S: Final = 60.0  # one form, submitted twice within that, is one submission told twice
+SAME_S: Final = 60.0  # one form submitted or one page visited again within that is told twice
 
 
 class Value(NamedTuple):
@@ -176,14 +177,26 @@ def submissions(lead: Lead) -> tuple[Act, ...]:
     The CRM calls it "page: form" where the form itself says its name alone. Goes by what is known, so the
     order in which it came does not matter; of two the earlier one stays.
     """
-    last: dict[str, float] = {}
-    once: list[Act] = []
+    once: list[tuple[str, Act]] = []
     for act in lead.forms:  # the oldest first
-        name = act.form.rpartition(": ")[2].strip().casefold()
-        if act.at - last.get(name, -inf) >= SAME_FORM_S:
-            last[name] = act.at
-            once.append(act)
-    return tuple(once)
+        name = act.form.strip().casefold()
+        recent = takewhile(lambda one: act.at - one[1].at < SAME_S, reversed(once))  # noqa: B023  # used at once
+        if not any(_is_one_form(name, other) for other, _ in recent):
+            once.append((name, act))
+    return tuple([act for _, act in once])
+
+
+def _is_one_form(name: str, other: str) -> bool:
+    return name == other or name.endswith(f": {other}") or other.endswith(f": {name}")
+
+
+def visits(lead: Lead) -> Iterator[Act]:
+    """The pages, each once: two doors may tell of one visit, and who loads a page again is not more interested."""
+    last: dict[str, float] = {}
+    for act in lead.pages:  # the oldest first
+        if act.at - last.get(act.page, -inf) >= SAME_S:
+            last[act.page] = act.at
+            yield act
 
 
 def seen(lead: Lead, at: float) -> Lead:

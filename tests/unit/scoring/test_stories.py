@@ -427,6 +427,20 @@ def test_a_merge_tells_the_survivors_new_score_under_its_own_next_version() -> N
     assert [submission.form for submission in story.last.forms] == ["demo-request"]
 
 
+def test_a_visit_that_two_doors_tell_of_counts_once_and_one_after_a_minute_counts_again() -> None:
+    story = Story().visits("https://x.example/pricing").after(timedelta(seconds=2))
+    story.visits("https://X.example/pricing?a=b")
+    assert (story.last.interest, story.last.journey) == (15, "awareness")
+    story.after(timedelta(seconds=58)).visits("https://x.example/pricing")
+    assert story.last.interest == pytest.approx(30, abs=0.1)
+
+
+def test_two_forms_whose_names_end_alike_are_two() -> None:
+    story = Story().submits("Guide: ebook", ago=timedelta(seconds=20)).submits("Checklist: ebook")
+    assert [one.form for one in story.last.forms] == ["Guide: ebook", "Checklist: ebook"]
+    assert story.last.interest == 40
+
+
 def test_a_form_that_two_doors_tell_of_counts_once_and_one_submitted_again_counts_again() -> None:
     """The CRM tells it by a property, a moment later and with the page's name before the form's."""
     once, twice = Story().has(**CEO), Story().has(**CEO)
