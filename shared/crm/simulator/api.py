@@ -1,4 +1,7 @@
-"""The CRM's API as documented: batch read and update, single records, search, associations, owners, 401, 429, 5xx."""
+"""The CRM's API as documented: records (one, in batches, listed, searched, deleted, merged), associations, owners.
+
+With its refusals: 401, 429, 5xx.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ WINDOW_S: Final = 10.0
 MAX_INPUTS: Final = 100
 MAX_INPUTS_WITH_HISTORY: Final = 50
 MAX_PAGE, MAX_FOUND = 200, 10_000  # records of a page of a search, and of all its pages
+MAX_LISTED: Final = 100  # records of a page of a listing
 SEARCHES_A_SECOND: Final = 5
 DISPOSITIONS: Final = {
     "Busy": "9d9162e7-6cf3-4944-bf63-4dff82258764",
@@ -127,9 +131,12 @@ class Api:
             (f"{objects}/batch/read", "POST", self._batch_read),
             (f"{objects}/batch/update", "POST", self._batch_update),
             (f"{objects}/search", "POST", self._search),
+            (f"{objects}/merge", "POST", self._merge),
             (objects, "POST", self._create),
+            (objects, "GET", self._list),
             (one, "GET", self._read),
             (one, "PATCH", self._update),
+            (one, "DELETE", self._delete),
             ("/crm/v4/associations/{from_kind}/{to_kind}/batch/read", "POST", self._associations),
             ("/crm/v3/properties/{kind}", "GET", self._properties),
             ("/crm/v3/owners", "GET", self._owners),
@@ -226,9 +233,36 @@ class Api:
         self._world.update(record, _properties(await _body(request)), INTEGRATION)
         return JSONResponse(_shown(record, (), ()))
 
+    async def _delete(self, request: Request) -> Response:
+        self._world.delete(self._record(request), INTEGRATION)
+        return Response(status_code=204)
+
+    async def _merge(self, request: Request) -> Response:
+        kind, asked = _kind(request.path_params["kind"]), await _body(request)
+        primary, other = (self._there(kind, asked.get(name)) for name in ("primaryObjectId", "objectIdToMerge"))
+        if primary is other:
+            raise ApiError(400, "VALIDATION_ERROR", "Cannot merge an object with itself")
+        return JSONResponse(_shown(self._world.merge(primary, other, INTEGRATION), (), ()))
+
+    async def _list(self, request: Request) -> Response:
+        """By rising ids; `after` is the id that the next page begins with."""
+        kind, asked = _kind(request.path_params["kind"]), request.query_params
+        limit, after = int(asked.get("limit") or 10), _number(asked.get("after") or 0)
+        if limit > MAX_LISTED:
+            raise ApiError(400, "VALIDATION_ERROR", f"limit must be at most {MAX_LISTED}")
+        of_kind = self._world.archived_of_kind if asked.get("archived") == "true" else self._world.of_kind
+        found = sorted((record for record in of_kind(kind) if record.id >= after), key=lambda record: record.id)
+        names = tuple(filter(None, asked.get("properties", "").split(",")))
+        body: dict[str, Any] = {"results": [_shown(record, names, ()) for record in found[:limit]]}
+        if len(found) > limit:
+            body["paging"] = {"next": {"after": str(found[limit].id)}}
+        return JSONResponse(body)
+
     def _record(self, request: Request) -> Record:
-        record_id = _number(request.path_params["record_id"])
-        record = self._world.find(_kind(request.path_params["kind"]), record_id)
+        return self._there(_kind(request.path_params["kind"]), request.path_params["record_id"])
+
+    def _there(self, kind: RecordType, record_id: Any) -> Record:
+        record = self._world.find(kind, _number(record_id))
         if record is None:
             raise ApiError(404, "OBJECT_NOT_FOUND", "Object not found.  objectId are usually numeric.")
         return record
@@ -322,8 +356,10 @@ def _shown(record: Record, names: Iterable[str], with_history: Iterable[str]) ->
         "properties": {name: known.get(name) for name in dict.fromkeys(wanted)},
         "createdAt": to_text(record.created_ms),
         "updatedAt": to_text(record.changed_ms),
-        "archived": False,
+        "archived": record.archived_ms is not None,
     }
+    if record.archived_ms is not None:
+        shown["archivedAt"] = to_text(record.archived_ms)
     if histories := {name: _history(record, name) for name in with_history}:
         shown["propertiesWithHistory"] = histories
     return shown

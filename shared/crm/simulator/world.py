@@ -41,6 +41,7 @@ TO_CONTACT: Final[dict[RecordType, int]] = {
 }
 OWN_SUBSCRIPTIONS: Final = frozenset({RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL})
 PRIMARY_COMPANY: Final = "associatedcompanyid"
+MERGED_FROM: Final = "hs_merged_object_ids"
 MODIFIED: Final = {RecordType.CONTACT: "lastmodifieddate"}
 CREATED: Final = dict.fromkeys((RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL), "createdate")
 
@@ -93,6 +94,7 @@ class Record:
     changed_ms: int
     history: dict[str, list[Value]] = field(default_factory=dict)
     contacts: list[int] = field(default_factory=list)
+    archived_ms: int | None = None  # since when it is deleted
 
     def get(self, name: str) -> str | None:
         values = self.history.get(name)
@@ -176,17 +178,26 @@ class World:
         self.records: dict[tuple[RecordType, int], Record] = {}
         self._of_contact: dict[int, list[Record]] = {}
         self._companies: dict[str, Record] = {}  # by domain
+        self._archived: dict[tuple[RecordType, int], Record] = {}
+        self._merged: dict[tuple[RecordType, int], int] = {}
 
     def next_number(self) -> int:
         """A number that no record has, to make a life from."""
         return self._ids.take()
 
     def find(self, kind: RecordType, record_id: int) -> Record | None:
+        """By its id, or by that of a record that was merged into it."""
+        while (kind, record_id) in self._merged:
+            record_id = self._merged[kind, record_id]
         return self.records.get((kind, record_id))
 
     def of_kind(self, kind: RecordType) -> Iterator[Record]:
         """Every record of one kind."""
         return (record for record in self.records.values() if record.type is kind)
+
+    def archived_of_kind(self, kind: RecordType) -> Iterator[Record]:
+        """Every deleted record of one kind; one that was merged away is not among them."""
+        return (record for record in self._archived.values() if record.type is kind)
 
     def of_contact(self, contact: int, kind: RecordType) -> list[Record]:
         """The records of one kind that are associated with a contact."""
@@ -252,6 +263,55 @@ class World:
         number = contact.get(PRIMARY_COMPANY)
         return self.find(RecordType.COMPANY, int(number)) if number else None
 
+    def delete(self, record: Record, source: Source) -> None:
+        """Nobody finds it from now on, until it is restored; that is no change of its properties."""
+        now = record.archived_ms = self._moment(record)
+        self._archived[record.type, record.id] = self.records.pop((record.type, record.id))
+        self._ledger.fact("deleted", type=str(record.type), id=record.id, at=now)
+        self._tell(record, "deletion", now, source)
+
+    def restore(self, record: Record, source: Source) -> None:
+        """Undo its deletion."""
+        record.changed_ms = now = max(self._moment(record), (record.archived_ms or 0) + 1)
+        record.archived_ms = None
+        self.records[record.type, record.id] = self._archived.pop((record.type, record.id))
+        self._ledger.fact("restored", type=str(record.type), id=record.id, at=now)
+        self._tell(record, "restore", now, source)
+
+    def merge(self, primary: Record, other: Record, source: Source) -> Record:
+        """A new record out of two, as HubSpot makes it since 2025: both histories, what the primary says on top.
+
+        The old ids stand for the new record from now on, and the deletion of each is told, too.
+        """
+        now = max(self._moment(primary), self._moment(other))
+        whole = Record(type=primary.type, id=self._ids.take(), created_ms=primary.created_ms, changed_ms=now + 1)
+        whole.history = _joined(primary, other, now, source)
+        self.records[whole.type, whole.id] = whole
+        gone = [*(whole.get(MERGED_FROM) or "").split(";"), str(primary.id), str(other.id)]
+        # Nothing says that HubSpot gives this the time of its webhook.
+        self._set(whole, MERGED_FROM, Value(value=";".join(filter(None, gone)), ms=now + 1, source=source))
+        for record in (primary, other):
+            self._part(record, whole)
+        self._ledger.fact("merged", type=str(whole.type), id=whole.id, of=[primary.id, other.id], at=now)
+        ids = {"primaryObjectId": primary.id, "mergedObjectIds": [other.id], "newObjectId": whole.id}
+        self._tell(whole, "merge", now, source, numberOfPropertiesMoved=len(other.history), **ids)
+        for record in (primary, other):
+            self._tell(record, "deletion", now, source)
+        return whole
+
+    def _part(self, record: Record, whole: Record) -> None:
+        """It is no more, and what it was associated with is the new record's."""
+        del self.records[record.type, record.id]
+        self._merged[record.type, record.id] = whole.id
+        if record.type is not RecordType.CONTACT:
+            return
+        theirs = self._of_contact.pop(record.id, [])
+        known = self._of_contact.setdefault(whole.id, [])
+        known.extend(one for one in theirs if one not in known)
+        for one in theirs:
+            moved = (whole.id if contact == record.id else contact for contact in one.contacts)
+            one.contacts = list(dict.fromkeys(moved))
+
     def submit_form(self, contact: Record, form: str, page: str) -> None:
         """A form submission: HubSpot tells it as the contact's most recent conversion."""
         now = self._moment(contact)
@@ -315,3 +375,14 @@ class World:
             "associationTypeId": type_id,
             "associationCategory": "HUBSPOT_DEFINED",
         }
+
+
+def _joined(primary: Record, other: Record, now: int, source: Source) -> dict[str, list[Value]]:
+    """The histories of both; where the other said something later, the primary's value is set anew."""
+    history: dict[str, list[Value]] = {}
+    for name in {**primary.history, **other.history}:
+        past = [*other.history.get(name, ()), *primary.history.get(name, ())]
+        history[name] = sorted(past, key=lambda value: value.ms)
+        if (kept := primary.get(name)) not in (None, history[name][-1].value):
+            history[name].append(Value(value=kept or "", ms=now, source=source))
+    return history

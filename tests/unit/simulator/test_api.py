@@ -118,6 +118,64 @@ async def test_one_contact_is_read_and_patched(crm: Crm) -> None:
     assert (await crm.http.get("/crm/v3/objects/contacts/7")).status_code == 404
 
 
+async def test_a_deleted_record_is_listed_as_archived_and_found_no_more(crm: Crm) -> None:
+    contact, other = crm.contact(), crm.contact()
+    deleted = await crm.http.delete(f"/crm/v3/objects/contacts/{contact.id}")
+    archived = (await crm.http.get("/crm/v3/objects/contacts", params={"archived": "true"})).json()["results"]
+    there = (await crm.http.get("/crm/v3/objects/contacts")).json()["results"]
+    assert deleted.status_code == 204
+    assert [(one["id"], one["archived"], one["archivedAt"]) for one in archived] == [
+        (str(contact.id), True, "2026-11-24T12:00:00.001Z")
+    ]
+    assert [(one["id"], one["archived"]) for one in there] == [(str(other.id), False)]
+    assert (await crm.http.get(f"/crm/v3/objects/contacts/{contact.id}")).status_code == 404
+    assert (crm.told[-1]["subscriptionType"], crm.told[-1]["objectId"]) == ("contact.deletion", contact.id)
+
+
+async def test_a_restored_record_is_there_again_and_counts_as_changed(crm: Crm) -> None:
+    contact = crm.contact()
+    crm.world.delete(contact, user(501))
+    crm.world.restore(contact, user(501))
+    archived = await crm.http.get("/crm/v3/objects/contacts", params={"archived": "true"})
+    read = (await crm.http.get(f"/crm/v3/objects/contacts/{contact.id}")).json()
+    assert archived.json()["results"] == []
+    assert read["updatedAt"] == "2026-11-24T12:00:00.002Z"
+    assert crm.told[-1]["subscriptionType"] == "contact.restore"
+
+
+async def test_a_listing_comes_in_pages(crm: Crm) -> None:
+    contacts = [crm.contact() for _ in range(5)]
+    found, asked = [], {"limit": "2"}
+    while True:
+        page = (await crm.http.get("/crm/v3/objects/contacts", params=asked)).json()
+        found.append([int(one["id"]) for one in page["results"]])
+        if "paging" not in page:
+            break
+        asked["after"] = page["paging"]["next"]["after"]
+    ids = [contact.id for contact in contacts]
+    assert found == [ids[:2], ids[2:4], ids[4:]]
+    assert (await crm.http.get("/crm/v3/objects/contacts", params={"limit": "101"})).status_code == 400
+
+
+async def test_a_merge_makes_a_new_record_for_which_both_old_ids_stand(crm: Crm) -> None:
+    primary, other = crm.contact(jobtitle="CEO"), crm.contact(jobtitle="VP Sales", country="DE")
+    deal = crm.world.create(RecordType.DEAL, {}, user(501), contacts=[other.id, primary.id])
+    body = {"primaryObjectId": str(primary.id), "objectIdToMerge": str(other.id)}
+    whole = (await crm.post("/crm/v3/objects/contacts/merge", body)).json()["id"]
+    asked = {"properties": ["jobtitle", "country", "hs_merged_object_ids"]}
+    inputs = {"inputs": [{"id": str(primary.id)}, {"id": str(other.id)}]}
+    read = (await crm.post("/crm/v3/objects/contacts/batch/read", asked | inputs)).json()["results"]
+    assert [one["id"] for one in read] == [whole, whole]
+    known = {name: read[0]["properties"][name] for name in asked["properties"]}
+    assert known == {"jobtitle": "CEO", "country": "DE", "hs_merged_object_ids": f"{primary.id};{other.id}"}
+    assert deal.contacts == [int(whole)]
+    assert not list(crm.world.archived_of_kind(RecordType.CONTACT))
+    merge, *deletions = crm.told[-3:]
+    ids = (merge["primaryObjectId"], merge["mergedObjectIds"], merge["newObjectId"])
+    assert (merge["subscriptionType"], *ids) == ("contact.merge", primary.id, [other.id], int(whole))
+    assert [one["objectId"] for one in deletions] == [primary.id, other.id]
+
+
 async def test_a_call_is_created_with_its_association(crm: Crm) -> None:
     contact = crm.contact()
     body = {
