@@ -215,12 +215,14 @@ class ContactsMerged(LeadMessage, frozen=True, kw_only=True):
     """`lead` now stands for itself and for `merged`, leads that are no more."""
 
     merged: tuple[str, ...]
+    reconciled: bool = False
 
 
 class ContactErased(LeadMessage, frozen=True, kw_only=True):
     """The contact was deleted; `privacy`: for good, and must be forgotten everywhere."""
 
     privacy: bool
+    reconciled: bool = False
 
 
 # --- crm.lookups: ingest's own to-do list: what has to be found out first. Written and read by ingest. ---

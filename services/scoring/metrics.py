@@ -68,7 +68,8 @@ class ScoringMetrics:
         )
         self._missed = Counter(
             "leadpact_facts_missed",
-            "Changes of contacts, forms and visits that a reconcile told and that no webhook had told within an hour.",
+            "Changes, merges and deletions of contacts, forms and visits that a reconcile told and that no webhook had"
+            " told within an hour.",
             registry=registry,
         )
         for outcome in ("told", "quiet"):

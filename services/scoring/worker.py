@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from msgspec import structs
@@ -32,6 +32,7 @@ from shared.events import (
 )
 from shared.work import Changes, Decision, Facts, Handler, Worker
 
+RECONCILED: Final = (ContactChanged, FormSubmitted, PageVisited, ContactsMerged, ContactErased)
 LATE: Final = timedelta(hours=1)  # a webhook that comes after it is taken for missed; retries go on for a day
 
 
@@ -99,19 +100,26 @@ def _conclude(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead
     said = message if message.lead == facts.key else structs.replace(message, lead=facts.key)
     scorer = scorer_of(facts.agreement)
     state, scored = scorer.conclude(before, after, said, facts.now)
-    missed = _was_missed(before, after, message, facts.now)
+    missed = _was_missed(before, after, message, facts)
     if scored is None:
         return Heard(state=state, missed=True) if missed else Decision(state=state)
     happened = history.happened(before, state, message, scorer.asked)
     return Heard(state=state, messages=(scored,), happened=happened, missed=missed)
 
 
-def _was_missed(before: Lead, after: Lead, message: LeadMessage, now: datetime) -> bool:
+def _was_missed(before: Lead, after: Lead, message: LeadMessage, facts: Facts[Lead]) -> bool:
     """Whether a reconcile told something new that a webhook should have told by now."""
-    told = isinstance(message, ContactChanged | FormSubmitted | PageVisited) and message.reconciled
-    if not told or message.at > now - LATE:
+    if not isinstance(message, RECONCILED) or not message.reconciled or message.at > facts.now - LATE:
         return False
-    return any(getattr(before, what) is not getattr(after, what) for what in ("properties", "forms", "pages"))
+    if isinstance(message, ContactsMerged):
+        return any(not one.closed and one.last_seen is not None for one in facts.others.values())
+    return _known(before) != _known(after)
+
+
+def _known(lead: Lead) -> tuple[object, ...]:
+    """What webhooks tell of a lead, whatever messages told it. That one is gone of whom nobody heard is no news."""
+    acts = [(act.at, act.form, act.page) for act in (*lead.forms, *lead.pages)]
+    return lead.properties, acts, lead.gone and lead.last_seen is not None
 
 
 def rejudged(lead: Lead, facts: Facts[Lead]) -> Rescored:

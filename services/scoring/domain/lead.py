@@ -259,12 +259,22 @@ def _without_digest(told: Told | None) -> Told | None:
 
 
 def _with(acts: tuple[Act, ...], more: tuple[Act, ...], limit: int) -> tuple[Act, ...]:
+    """Told twice of one moment it is one act, with the lesser id: a merged contact's are told by either key."""
     known = {act.id for act in acts}
     new = [act for act in more if act.id not in known]
     if not new:
         return acts
-    newest = tuple(sorted((*acts, *new))[-limit:])
+    at_once = len(new) > 1 or any(act.at == new[0].at for act in acts)
+    newest = tuple(sorted(_once((*acts, *new)) if at_once else (*acts, *new))[-limit:])
     return acts if newest == acts else newest
+
+
+def _once(acts: Iterable[Act]) -> Iterator[Act]:
+    ids: dict[tuple[float, str, str], str] = {}
+    for act in acts:
+        what = act.at, act.form, act.page
+        ids[what] = min(ids.get(what, act.id), act.id)
+    return (Act(at, id_, form, page) for (at, form, page), id_ in ids.items())
 
 
 def _with_changes(
