@@ -431,9 +431,10 @@ def reconcile(
 ) -> None:
     """Ask the CRM what changed, for what webhooks missed.
 
-    What was changed is looked up by ingest, when there is time: contacts with what they did since then, companies,
-    deals, calls, emails, meetings, messages. What is known already changes nothing, so it may be done again at any
-    time. Exit status 1 when a kind of record could not be asked for.
+    What was changed is looked up by ingest, when there is time: contacts with what they did since then and whom they
+    were merged with, companies, deals, calls, emails, meetings, messages. Which contacts were deleted is told at once.
+    What is known already changes nothing, so it may be done again at any time. Exit status 1 when a kind of record
+    could not be asked for.
     """
     from services.commands import reconciling
 

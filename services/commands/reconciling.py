@@ -102,17 +102,24 @@ def as_json(done: Reconciled) -> dict[str, Any]:
         "since": done.since.isoformat(timespec="seconds"),
         "changed": {str(kind): count for kind, count in done.changed.items()},
         "queued": done.changed.total(),
+        "deleted": {str(kind): count for kind, count in done.deleted.items() if count},
         "left_out": {str(kind): why for kind, why in done.left_out.items()},
     }
 
 
 def lines(done: Reconciled) -> Iterator[str]:
     """The same for a person."""
-    found = ", ".join(f"{count} {kind if count == 1 else plural(kind)}" for kind, count in done.changed.items())
+    found = _counted(done.changed)
     since = done.since.strftime("%Y-%m-%d %H:%M UTC")
     yield f"{done.tenant}: {found or 'nothing'} changed since {since}{', queued to be looked up' if found else ''}"
+    if deleted := _counted(done.deleted):
+        yield f"{done.tenant}: {deleted} deleted since then"
     for kind, why in done.left_out.items():
         yield f"{done.tenant}: {plural(kind)} were left out: {why}"
+
+
+def _counted(counts: Counter[RecordType]) -> str:
+    return ", ".join(f"{count} {kind if count == 1 else plural(kind)}" for kind, count in counts.items() if count)
 
 
 @contextlib.contextmanager

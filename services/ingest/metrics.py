@@ -51,9 +51,9 @@ class IngestMetrics:
 
         self.reconciled = Counter(
             "leadpact_reconciled_records",
-            "Records that the CRM listed as changed when it was asked on schedule, and that were queued to be looked"
-            " up; not what was missed of them (leadpact_facts_missed_total).",
-            ["kind"],
+            "Records that the CRM listed when it was asked on schedule; outcome: queued (changed, to be looked up) or"
+            " deleted (told at once); not what was missed of them (leadpact_facts_missed_total).",
+            ["kind", "outcome"],
             registry=registry,
         )
 

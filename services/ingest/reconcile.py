@@ -1,6 +1,7 @@
 """Asks the CRM what changed since a moment, and puts all of it on the list of what is to be looked up.
 
-Nothing is compared here: what is looked up carries its own times and identities, so that whoever knows it
+Which contacts were deleted the CRM tells with the time, so that there is nothing to look up: that is told at once.
+Nothing is compared here: what is told or looked up carries its own times and identities, so that whoever knows it
 already finds nothing new in it. Doing it again, or half of it, is harmless.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services.ingest.domain.repair import queued
+from services.ingest.domain.repair import deleted_since, queued
 from shared.bus import NewRecord
 from shared.crm.hubspot import BUSY, HubSpot, Record
 from shared.errors import Later, Refused
@@ -30,11 +31,12 @@ Told = Callable[[RecordType, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
-    """How many records of each kind were changed and are to be looked up; of kinds that were left out, why."""
+    """How many records of each kind were changed and are to be looked up, or were deleted; of those left out, why."""
 
     tenant: str
     since: datetime
     changed: Counter[RecordType] = field(default_factory=Counter)
+    deleted: Counter[RecordType] = field(default_factory=Counter)
     left_out: dict[RecordType, str] = field(default_factory=dict)
 
 
@@ -55,7 +57,7 @@ async def reconcile(
 ) -> Reconciled:
     """Ask for each kind of record, for companies where the agreement asks about them; `at` names this reconcile.
 
-    `told` hears of every page once it is durable. A kind that the token may not read is left out.
+    `told` hears of every page that was queued, once it is durable. A kind that the token may not read is left out.
     Raises Later when the CRM or the bus is away.
     """
     done = Reconciled(tenant=tenant, since=since)
@@ -70,6 +72,14 @@ async def reconcile(
                 told(kind, len(page))
         except Refused as error:
             done.left_out[kind] = error.message
+    try:
+        async for page in _archived(crm, RecordType.CONTACT):
+            deletions = deleted_since(tenant, page, since)
+            if deletions:
+                await publish([to_record(message, source="ingest") for message in deletions])
+            done.deleted[RecordType.CONTACT] += len(deletions)
+    except Refused as error:
+        done.left_out[RecordType.CONTACT] = error.message
     return done
 
 
@@ -83,6 +93,24 @@ async def _pages(crm: HubSpot, kind: RecordType, since: datetime) -> AsyncIterat
                 yield page
             return
         except Later as error:
-            if error.code != BUSY:
-                raise
-            await asyncio.sleep(error.after_s)
+            await _wait(error)
+
+
+async def _archived(crm: HubSpot, kind: RecordType) -> AsyncIterator[list[Record]]:
+    """Goes on with the page for which the CRM asked to wait."""
+    after, more = "", True
+    while more:
+        try:
+            page, after = await crm.archived(kind, after=after)
+        except Later as error:
+            await _wait(error)
+            continue
+        yield page
+        more = bool(after)
+
+
+async def _wait(error: Later) -> None:
+    """Raises it, unless the CRM only asks to wait."""
+    if error.code != BUSY:
+        raise error
+    await asyncio.sleep(error.after_s)

@@ -74,12 +74,14 @@ class Reconciling:
         with database_errors_are_later():
             async with self._engine.begin() as conn:
                 await store.reconciled(conn, tenant, until=now)
-        log.info("reconciled", tenant=tenant, records=done.changed.total(), left_out=len(done.left_out))
+        records, deleted = done.changed.total(), done.deleted.total()
+        log.info("reconciled", tenant=tenant, records=records, deleted=deleted, left_out=len(done.left_out))
         return done
 
     async def _reconcile(self, crm: HubSpot, tenant: str, since: datetime, now: datetime) -> Reconciled:
         companies = bool(self._company_properties(tenant))
         done = await reconcile(crm, self._publish, tenant=tenant, since=since, at=now, companies=companies)
-        for kind, count in done.changed.items():
-            self._metrics.reconciled.labels(kind).inc(count)
+        for outcome, counts in (("queued", done.changed), ("deleted", done.deleted)):
+            for kind, count in counts.items():
+                self._metrics.reconciled.labels(kind, outcome).inc(count)
         return done

@@ -16,7 +16,7 @@ from services.ingest import store
 from services.ingest.domain import visitors
 from services.ingest.domain.companies import PRIMARY_COMPANY, company_of, values_of
 from services.ingest.domain.records import PROPERTIES, contact_of, messages_of
-from services.ingest.domain.repair import ACTS, contacts_of, missed_of
+from services.ingest.domain.repair import TELLING, contacts_of, missed_of
 from services.ingest.domain.visitors import Act, Visitor
 from services.ingest.metrics import IngestMetrics
 from shared import events
@@ -159,7 +159,7 @@ class Lookups:
 
     async def _ask_of_contacts(self, crm: HubSpot, asked: Asked, keys: Mapping[str, str]) -> Records:
         names, of_company = self._contact_properties(asked.tenant), self._company_properties(asked.tenant)
-        wanted = (*names, *(ACTS if asked.since else ()), *((PRIMARY_COMPANY,) if of_company else ()))
+        wanted = (*names, *(TELLING if asked.since else ()), *((PRIMARY_COMPANY,) if of_company else ()))
         records = await crm.read(asked.kind, keys, properties=list(dict.fromkeys(wanted)), history=True)
         companies = await self._companies_of(crm, records, of_company) if of_company else None
         found = {}

@@ -163,6 +163,7 @@ def _skip(text: str, at: int) -> int:
 MAX_READ: Final = 100  # records of one batch
 MAX_READ_WITH_HISTORY: Final = 50
 MAX_FOUND: Final = 200  # records of one page of a search
+MAX_LISTED: Final = 100  # records of one page of a listing
 SEARCHES_PER_S: Final = 4.0  # of a whole account: HubSpot's limit was 4 and is 5 now
 WINDOW_S: Final = 10.0
 SECOND_S: Final = 1.0
@@ -183,11 +184,17 @@ MISSING_SCOPE: Final = "crm_missing_scope"
 _PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
 
 
-class Past(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that a property had from `timestamp` on. PERSONAL: value."""
+class Past(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A value that a property had from `timestamp` on, and what kind of thing set it. PERSONAL: value."""
 
     value: str | None
     timestamp: datetime
+    source_type: str | None = None
+
+    @property
+    def is_merge(self) -> bool:
+        """The merge of two records set it again: MERGE_CONTACTS, MERGE_OBJECTS."""
+        return (self.source_type or "").startswith("MERGE")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -196,6 +203,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     updated_at: datetime
     created_at: datetime | None = None
+    archived_at: datetime | None = None  # of one that was deleted
     properties: dict[str, str | None] = {}
     properties_with_history: dict[str, list[Past]] = {}
 
@@ -227,6 +235,11 @@ class _Paging(msgspec.Struct, frozen=True):
 class _Page(msgspec.Struct, frozen=True):
     results: list[Record] = []
     paging: _Paging | None = None
+
+    @property
+    def after(self) -> str:
+        """Where the next page begins; "" when this is the last."""
+        return self.paging.next.after if self.paging and self.paging.next else ""
 
 
 class _Association(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -367,6 +380,15 @@ class HubSpot:
                 above = max(int(record.id) for record in page)
             if not page or answer.paging is None:
                 return
+
+    async def archived(self, kind: RecordType, *, after: str = "") -> tuple[list[Record], str]:
+        """A page of the records of `kind` that were deleted and may be restored; where the next begins, "": nowhere.
+
+        HubSpot keeps them for 90 days. A search finds none of them, and no listing is sorted or filtered by time.
+        """
+        path = f"/crm/v3/objects/{plural(kind)}?archived=true&limit={MAX_LISTED}&properties={RECORD_ID}"
+        page = _decoded(await self._send("GET", path + (f"&after={after}" if after else "")), _Page)
+        return page.results, page.after if page.after != after else ""
 
     async def portal(self) -> int:
         """The number of the account that the token is for."""

@@ -1,4 +1,4 @@
-"""Webhooks are lost and a reconcile makes it good: ingest and scoring at work on both engines, beside the CRM."""
+"""Webhooks are lost and a reconcile makes it good: ingest, scoring and hand-off at work on both engines."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 
 from services.commands import reconciling
+from services.handoff import store as handoff_store
+from services.handoff.worker import HANDLERS as FOLLOWED
+from services.handoff.worker import worker as handoff
 from services.ingest.domain import door
 from services.ingest.metrics import IngestMetrics
 from services.ingest.reconcile import Reconciled
 from services.ingest.reconciling import Reconciling
 from services.ingest.worker import Lookups, workers
 from services.scoring import store
-from services.scoring.domain.score import Scorer
+from services.scoring.domain.score import Score, Scorer
 from services.scoring.metrics import ScoringMetrics
 from services.scoring.worker import HANDLERS as JUDGED
 from services.scoring.worker import worker as scoring
@@ -37,7 +40,7 @@ from shared.crm.hubspot import HubSpot
 from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Event, Ledger
 from shared.crm.simulator.personas import StepKind, make_life
-from shared.crm.simulator.world import BY_DOMAIN, FORM, Ids, World, user
+from shared.crm.simulator.world import BY_DOMAIN, FORM, Ids, Record, World, user
 from shared.database import make_engine, migrate
 from shared.errors import Later
 from shared.events import Message, RecordType, Topic
@@ -51,6 +54,8 @@ BEGIN: Final = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 NOW: Final = BEGIN + timedelta(days=1)
 LIVES: Final = 8
 LOST: Final = 0.4
+SEEDS: Final = 2  # worlds of what is lost besides
+SERVICES: Final = ("ingest", "scoring", "handoff")
 
 
 @dataclass
@@ -69,10 +74,12 @@ class Crm:
     def http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app))
 
-    def lives_a_day(self) -> None:
+    def lives_a_day(self) -> list[Record]:
+        contacts = []
         for number in range(LIVES):
             life = make_life(7, number)
             contact = self.world.create(RecordType.CONTACT, life.own, FORM)
+            contacts.append(contact)
             company = self.world.company_at(life.domain, life.of_company, BY_DOMAIN)
             self.world.employ(contact, company, BY_DOMAIN)
             for step in life.steps:
@@ -86,6 +93,21 @@ class Crm:
             self.world.create(RecordType.CALL, {"hs_call_status": "BUSY"}, user(501), contacts=[contact.id])
             self.clock.advance(timedelta(minutes=10))
             self.world.update(company, {"numberofemployees": "70"}, user(501))
+        return contacts
+
+    def is_cleaned_up(self, contacts: list[Record]) -> Record:
+        """The contact that three became; one is deleted, and one was deleted by mistake."""
+        for contact in contacts[:5]:
+            self.world.submit_form(contact, "demo-request", "")
+        self.clock.advance(timedelta(minutes=10))
+        whole = self.world.merge(contacts[0], contacts[1], user(501))
+        whole = self.world.merge(whole, contacts[2], user(501))
+        for contact in contacts[3:5]:
+            self.world.delete(contact, user(501))
+        self.clock.advance(timedelta(minutes=10))
+        self.world.restore(contacts[4], user(501))
+        self.world.visit_page(whole, "https://www.example.com/pricing")
+        return whole
 
 
 class Town:
@@ -108,12 +130,12 @@ class Town:
         metrics = CommonMetrics(registry)
         self.works: list[Work[Any]] = [
             Work(part, engine=self.engine, bus=bus, clock=self.clock, agreements=self.agreements, metrics=metrics)
-            for part in (*parts, scoring(ScoringMetrics(registry)))
+            for part in (*parts, scoring(ScoringMetrics(registry)), handoff(wall=self.clock, notify=False))
         ]
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[Town]:
-        loops = [work.consume() for work in self.works] + [work.relay() for work in (self.works[0], self.works[2])]
+        loops = [work.consume() for work in self.works] + [work.relay() for work in (self.works[0], *self.works[2:])]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield self
@@ -150,20 +172,47 @@ class Town:
     async def _is_settled(self) -> bool:
         lookups = {m.id for topic in (Topic.CRM_LOOKUPS, Topic.CRM_IMPORTS) for m in await self.on(topic)}
         facts = {m.id for m in await self.on(Topic.CRM_EVENTS) if type(m) in JUDGED}
-        inboxes = [{row[0].hex for row in await self.rows(f"SELECT id FROM {s}.inbox")} for s in ("ingest", "scoring")]
-        waiting = [len(await self.rows(f"SELECT seq FROM {s}.outbox")) for s in ("ingest", "scoring")]
-        return lookups <= inboxes[0] and facts <= inboxes[1] and waiting == [0, 0]
+        scores = {m.id for m in await self.on(Topic.LEAD_SCORES)}
+        followed = {m.id for m in await self.on(Topic.CRM_EVENTS) if type(m) in FOLLOWED}
+        inboxes = [{row[0].hex for row in await self.rows(f"SELECT id FROM {s}.inbox")} for s in SERVICES]
+        waiting = [len(await self.rows(f"SELECT seq FROM {s}.outbox")) for s in SERVICES]
+        heard = lookups <= inboxes[0] and facts <= inboxes[1] and scores | followed <= inboxes[2]
+        return heard and waiting == [0, 0, 0]
 
     async def on(self, topic: Topic) -> list[Message]:
         return [events.decode(topic, record.value) async for record in self.bus.scan(topic)]
 
-    async def scores(self) -> list[Any]:
-        """What every lead is worth by all that scoring knows, and what was told last."""
-        keys = [row.lead for row in await self.rows("SELECT lead FROM scoring.leads ORDER BY lead")]
+    async def scores(self) -> dict[str, Any]:
+        """What every lead is worth by all that scoring knows, and what was told last; None: it is gone."""
+        told = {row.lead: tuple(row) for row in await self.rows("SELECT lead, grade, fit, interest FROM scoring.leads")}
         async with self.engine.begin() as conn:
-            leads = await store.load(conn, keys)
-        scorer, told = Scorer(SHIPPED), "SELECT lead, grade, fit, interest FROM scoring.leads ORDER BY lead"
-        return [[scorer.score(leads[key], NOW) for key in keys], [tuple(row) for row in await self.rows(told)]]
+            leads = await store.load(conn, sorted(told))
+        scorer = Scorer(SHIPPED)
+        return {
+            key: None if lead.gone else (_points(scorer.score(lead, NOW)), told[key]) for key, lead in leads.items()
+        }
+
+    async def handed_over(self, merged: str) -> dict[str, Any]:
+        """Where each lead stands between the two teams, and by what and since when it was ready for Sales.
+
+        Not so of `merged`: a reconcile tells of three people at once, which fires another trigger first.
+        """
+        keys = [row.lead for row in await self.rows("SELECT lead FROM handoff.leads")]
+        async with self.engine.begin() as conn:
+            leads = await handoff_store.load(conn, keys)
+        stands = {
+            key: (lead.state, lead.episode, [one.activity for one in lead.attempts])
+            for key, lead in leads.items()
+            if not lead.gone
+        }
+        return {
+            key: (*at, () if key == merged else (leads[key].trigger, leads[key].ready_at)) for key, at in stands.items()
+        }
+
+    async def told(self) -> list[str]:
+        """Everything that scoring and hand-off said."""
+        topics = (Topic.LEAD_SCORES, Topic.LEAD_HANDOFFS)
+        return sorted([message.id for topic in topics for message in await self.on(topic)])
 
     def missed(self) -> float | None:
         """How many facts were told by a reconcile alone."""
@@ -174,13 +223,20 @@ class Town:
             return list((await conn.execute(sa.text(sql))).all())
 
 
+def _points(score: Score) -> tuple[Any, ...]:
+    """All but which message told of an act: of a merged contact it is told by another key than before."""
+    interest = score.interest
+    reasons = [(reason.rule, reason.points) for reason in interest.reasons]
+    return score.grade, score.fit, interest.points, interest.level, interest.journey, interest.families, reasons
+
+
 @pytest.fixture
 async def town_of(engine: Engine, new_database: Callable[[], str]) -> AsyncIterator[Callable[[Crm], Any]]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def made(crm: Crm) -> Town:
             uri = new_database()
-            for service in ("ingest", "scoring"):
+            for service in SERVICES:
                 await asyncio.to_thread(migrate, uri, service)
             own = Engine(engine.name, uri if engine.name == "embedded" else engine.address)
             bus = own.open()
@@ -202,7 +258,7 @@ async def test_a_reconcile_makes_good_what_webhooks_missed_and_another_changes_n
     await whole.hears(crm.told)
     await poor.hears([event for event in crm.told if rng.random() >= LOST])
     wanted = await whole.scores()
-    assert len(wanted[0]) == LIVES
+    assert len(wanted) == LIVES
     assert await poor.scores() != wanted
     assert await poor.reconciles() == changed
     assert await poor.scores() == wanted
@@ -217,6 +273,40 @@ async def test_a_reconcile_makes_good_what_webhooks_missed_and_another_changes_n
     assert whole.missed() == 0
     assert await whole.reconciles() == changed
     assert whole.missed() == 0
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_deletions_and_merges_that_webhooks_missed_are_made_good_too(
+    town_of: Callable[[Crm], Any], seed: int
+) -> None:
+    """Whichever of the deletions that come with merges were heard, and when both merges and a restore were not."""
+    crm = Crm()
+    contacts = crm.lives_a_day()
+    merged = f"hubspot:62515:{crm.is_cleaned_up(contacts).id}"
+    whole, poor = await town_of(crm), await town_of(crm)
+    missed, heard = {"contact.merge", "contact.restore", f"contact.deletion {contacts[3].id}"}, contacts[4].id
+    rng = random.Random(seed)
+
+    def is_lost(event: Event) -> bool:
+        what = event["subscriptionType"]
+        if what == "contact.deletion" and event["objectId"] == heard:  # else nothing tells that it was not there
+            return False
+        return rng.random() < LOST or not missed.isdisjoint({what, f"{what} {event.get('objectId')}"})
+
+    await whole.hears(crm.told)
+    await poor.hears([event for event in crm.told if not is_lost(event)])
+    scores, leads = await whole.scores(), await whole.handed_over(merged)
+    assert len(leads) == LIVES - 3
+    assert await poor.handed_over(merged) != leads
+    await poor.reconciles()
+    assert (await poor.scores(), await poor.handed_over(merged)) == (scores, leads)
+    told, facts = await poor.told(), poor.missed()
+    await poor.reconciles()
+    assert (await poor.told(), poor.missed()) == (told, facts)
+    told = await whole.told()
+    await whole.reconciles()
+    assert (await whole.scores(), await whole.handed_over(merged), whole.missed()) == (scores, leads, 0)
+    assert await whole.told() == told
 
 
 # --- on a schedule ---

@@ -40,6 +40,7 @@ from shared.events import (
     RecordType,
     identity,
 )
+from shared.events import tenant_of as tenant_by_key
 
 SOURCE: Final = "webhooks/hubspot"
 # The properties by which HubSpot tells of a form and of a page view.
@@ -204,6 +205,10 @@ def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)  # a double is exact to the microsecond till 2100
 
 
+def in_ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
 def _created(event: Event) -> list[Message]:
     return [_changed(event, "created", created=True), _touched(event, RecordType.CONTACT, event.object_id, "creation")]
 
@@ -248,11 +253,15 @@ def _property(event: Event) -> list[Message]:
 
 def _erased(event: Event) -> list[Message]:
     privacy = _subject(event)[1] == "privacyDeletion"
-    lead = lead_of(event, event.object_id)
-    fact = identity("ContactErased", lead, privacy, event.occurred_at)
-    at = moment(event.occurred_at)
-    erased = ContactErased(id=fact, tenant=tenant_of(event), lead=lead, at=at, privacy=privacy)
-    return [erased, _replaced(event, lead)] if privacy else [erased]
+    lead, at = lead_of(event, event.object_id), moment(event.occurred_at)
+    erased = erased_at(lead, at, privacy=privacy)
+    return [erased, _replaced(lead, "", at)] if privacy else [erased]
+
+
+def erased_at(lead: str, at: datetime, *, privacy: bool = False, reconciled: bool = False) -> ContactErased:
+    """The fact that a contact was deleted, whoever tells it."""
+    fact = identity("ContactErased", lead, privacy, in_ms(at))
+    return ContactErased(id=fact, tenant=tenant_by_key(lead), lead=lead, at=at, privacy=privacy, reconciled=reconciled)
 
 
 def _survivor(event: Event) -> int | None:
@@ -264,19 +273,23 @@ def _merged(event: Event) -> list[Message]:
     survivor = _survivor(event)
     parts = dict.fromkeys([event.primary_object_id, *event.merged_object_ids, event.object_id])
     gone = [lead_of(event, number) for number in parts if number and number != survivor]
-    lead = lead_of(event, survivor)
-    fact = identity("ContactsMerged", lead, *gone, event.occurred_at)
-    at = moment(event.occurred_at)
     touched = _touched(event, RecordType.CONTACT, survivor, "merge")
+    return [*merged_at(lead_of(event, survivor), gone, moment(event.occurred_at)), touched]
+
+
+def merged_at(lead: str, gone: Collection[str], at: datetime, *, reconciled: bool = False) -> list[Message]:
+    """The fact that contacts became one, in whatever order they are named; and who visitors are from then on."""
     if not gone:
-        return [touched]
-    merged = ContactsMerged(id=fact, tenant=tenant_of(event), lead=lead, at=at, merged=tuple(gone))
-    return [merged, *(_replaced(event, former, lead) for former in gone), touched]
+        return []
+    fact = identity("ContactsMerged", lead, *sorted(gone), in_ms(at))
+    tenant = tenant_by_key(lead)
+    merged = ContactsMerged(id=fact, tenant=tenant, lead=lead, at=at, merged=tuple(gone), reconciled=reconciled)
+    return [merged, *(_replaced(former, lead, at) for former in gone)]
 
 
-def _replaced(event: Event, former: str, lead: str = "") -> ContactReplaced:
-    fact = identity("ContactReplaced", former, lead, event.occurred_at)
-    return ContactReplaced(id=fact, tenant=tenant_of(event), at=moment(event.occurred_at), former=former, lead=lead)
+def _replaced(former: str, lead: str, at: datetime) -> ContactReplaced:
+    fact = identity("ContactReplaced", former, lead, in_ms(at))
+    return ContactReplaced(id=fact, tenant=tenant_by_key(former), at=at, former=former, lead=lead)
 
 
 OF_CONTACTS: Final[Mapping[str, Callable[[Event], list[Message]]]] = {

@@ -67,6 +67,7 @@ class Source:
 FORM: Final = Source(kind="FORM", id="form")
 ANALYTICS: Final = Source(kind="ANALYTICS", id="WebAnalyticsPropertyCalculation")
 BY_DOMAIN: Final = Source(kind="AUTO_ASSOCIATE_BY_DOMAIN", id="AssociateContactsToCompanies")
+MERGE: Final = Source(kind="MERGE_OBJECTS")
 INTEGRATION: Final = Source(kind="INTEGRATION", id=str(APP_ID))
 
 
@@ -285,11 +286,11 @@ class World:
         """
         now = max(self._moment(primary), self._moment(other))
         whole = Record(type=primary.type, id=self._ids.take(), created_ms=primary.created_ms, changed_ms=now + 1)
-        whole.history = _joined(primary, other, now, source)
+        whole.history = _joined(primary, other, now)
         self.records[whole.type, whole.id] = whole
         gone = [*(whole.get(MERGED_FROM) or "").split(";"), str(primary.id), str(other.id)]
         # Nothing says that HubSpot gives this the time of its webhook.
-        self._set(whole, MERGED_FROM, Value(value=";".join(filter(None, gone)), ms=now + 1, source=source))
+        self._set(whole, MERGED_FROM, Value(value=";".join(filter(None, gone)), ms=now + 1, source=MERGE))
         for record in (primary, other):
             self._part(record, whole)
         self._ledger.fact("merged", type=str(whole.type), id=whole.id, of=[primary.id, other.id], at=now)
@@ -377,12 +378,12 @@ class World:
         }
 
 
-def _joined(primary: Record, other: Record, now: int, source: Source) -> dict[str, list[Value]]:
+def _joined(primary: Record, other: Record, now: int) -> dict[str, list[Value]]:
     """The histories of both; where the other said something later, the primary's value is set anew."""
     history: dict[str, list[Value]] = {}
     for name in {**primary.history, **other.history}:
         past = [*other.history.get(name, ()), *primary.history.get(name, ())]
         history[name] = sorted(past, key=lambda value: value.ms)
         if (kept := primary.get(name)) not in (None, history[name][-1].value):
-            history[name].append(Value(value=kept or "", ms=now, source=source))
+            history[name].append(Value(value=kept or "", ms=now, source=MERGE))
     return history

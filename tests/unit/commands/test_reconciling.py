@@ -87,9 +87,11 @@ def test_what_it_cannot_do_is_told_before_anything_is_asked(args: list[str], env
 
 def test_the_summary_tells_what_was_queued_and_what_was_left_out() -> None:
     changed = Counter({RecordType.CONTACT: 2, RecordType.DEAL: 1})
-    done = Reconciled(tenant="hubspot:1", since=EARLIER, changed=changed, left_out={RecordType.EMAIL: "no scope"})
+    deleted = Counter({RecordType.CONTACT: 1})
+    left_out = {RecordType.EMAIL: "no scope"}
+    done = Reconciled(tenant="hubspot:1", since=EARLIER, changed=changed, deleted=deleted, left_out=left_out)
     said = list(reconciling.lines(done))
     assert said[0].startswith("hubspot:1: 2 contacts, 1 deal changed since ")
-    assert said[1] == "hubspot:1: emails were left out: no scope"
+    assert said[1:] == ["hubspot:1: 1 contact deleted since then", "hubspot:1: emails were left out: no scope"]
     told = reconciling.as_json(done)
-    assert (told["queued"], told["left_out"]) == (3, {"email": "no scope"})
+    assert (told["queued"], told["deleted"], told["left_out"]) == (3, {"contact": 1}, {"email": "no scope"})

@@ -13,19 +13,31 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from services.ingest.domain import door
+from services.ingest.domain.repair import missed_of
 from services.ingest.metrics import IngestMetrics
 from services.ingest.reconcile import KINDS, reconcile
 from services.ingest.worker import Lookups
 from shared import events
 from shared.bus import NewRecord
 from shared.clock import ManualClock
-from shared.crm.hubspot import HubSpot
+from shared.crm.hubspot import HubSpot, Record
 from shared.crm.simulator import api as simulated
 from shared.crm.simulator.api import Api, ApiOptions
 from shared.crm.simulator.ledger import Ledger
 from shared.crm.simulator.world import FORM, Ids, World
 from shared.errors import Later, Refused
-from shared.events import ContactChanged, FormSubmitted, Message, PageVisited, RecordQueued, RecordType, Topic
+from shared.events import (
+    ContactChanged,
+    ContactErased,
+    ContactReplaced,
+    ContactsMerged,
+    FormSubmitted,
+    Message,
+    PageVisited,
+    RecordQueued,
+    RecordType,
+    Topic,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TENANT = "hubspot:62515"
@@ -60,8 +72,10 @@ class Bus:
 
     @property
     def queued(self) -> list[RecordQueued]:
-        found = [events.decode(Topic.CRM_IMPORTS, record.value) for record in self.records]
-        return [one for one in found if isinstance(one, RecordQueued)]
+        return [one for one in self.on(Topic.CRM_IMPORTS) if isinstance(one, RecordQueued)]
+
+    def on(self, topic: Topic) -> list[Message]:
+        return [events.decode(topic, record.value) for record in self.records if record.topic == topic]
 
 
 async def test_more_records_changed_at_one_moment_than_a_search_finds_are_all_asked_for_once(
@@ -90,9 +104,9 @@ async def test_a_crm_that_asks_to_wait_is_asked_again_from_where_it_stopped() ->
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        above = msgspec.json.decode(request.content)["filterGroups"][0]["filters"][1]["value"]
-        if "contacts" not in request.url.path:
+        if "contacts/search" not in request.url.path:
             return httpx.Response(200, json={"results": []})
+        above = msgspec.json.decode(request.content)["filterGroups"][0]["filters"][1]["value"]
         asked.append(above)
         if asked == ["0", "7"]:
             limit = {"policyName": "SECONDLY", "errorType": "RATE_LIMIT"}
@@ -107,6 +121,48 @@ async def test_a_crm_that_asks_to_wait_is_asked_again_from_where_it_stopped() ->
     )
     assert [one.record_id for one in bus.queued] == ["7", "14"]
     assert asked == ["0", "7", "7"]
+
+
+async def test_contacts_that_were_deleted_since_are_told_as_their_webhooks_tell_them() -> None:
+    """Whatever the number of pages, and of those that were deleted before, that they come in."""
+    crm, bus = Crm(), Bus()
+    contacts = [crm.world.create(RecordType.CONTACT, {}, FORM) for _ in range(250)]
+    for contact in contacts[:120]:
+        crm.world.delete(contact, FORM)
+    crm.clock.advance(HOUR)
+    crm.told.clear()
+    for contact in contacts[120:240]:
+        crm.world.delete(contact, FORM)
+    done = await reconcile(crm.client, bus.publish, tenant=TENANT, since=NOON + HOUR, at=NOON, companies=False)
+    heard = door.normalise(msgspec.json.encode(crm.told), received_at=NOON).messages
+    told = bus.on(Topic.CRM_EVENTS)
+    assert [msgspec.structs.replace(one, reconciled=False) for one in told] == heard
+    assert all(one.reconciled for one in told if isinstance(one, ContactErased))
+    assert (done.deleted, bus.queued) == ({RecordType.CONTACT: 120}, [])
+
+
+async def test_a_listing_that_is_asked_to_wait_for_goes_on_with_the_page_where_it_stopped() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(200, json={"results": []})
+        after = request.url.params.get("after", "")
+        asked.append(after)
+        if asked == ["", "9"]:
+            limit = {"policyName": "TEN_SECONDLY_ROLLING", "errorType": "RATE_LIMIT"}
+            return httpx.Response(429, json=limit, headers={"retry-after": "0"})
+        record = {"id": after or "7", "updatedAt": "2026-11-24T12:00:00Z", "archivedAt": "2026-11-24T12:00:00Z"}
+        return httpx.Response(200, json={"results": [record]} | ({} if after else {"paging": {"next": {"after": "9"}}}))
+
+    crm, bus = client(httpx.MockTransport(answer)), Bus()
+    done = await reconcile(crm, bus.publish, tenant=TENANT, since=NOON, at=NOON, companies=False)
+    assert asked == ["", "9", "9"]
+    assert [one.lead for one in bus.on(Topic.CRM_EVENTS) if isinstance(one, ContactErased)] == [
+        f"{TENANT}:7",
+        f"{TENANT}:9",
+    ]
+    assert done.deleted == {RecordType.CONTACT: 2}
 
 
 async def test_a_kind_that_the_token_may_not_read_is_left_out_and_named() -> None:
@@ -180,8 +236,59 @@ async def test_what_a_contact_did_before_is_not_told() -> None:
     crm.world.submit_form(contact, "ebook", "")
     crm.clock.advance(HOUR)
     crm.world.submit_form(contact, "demo-request", "")
-    (form, changed) = await said(crm, contact.id, since=NOON + HOUR)
+    (_, form, changed) = await said(crm, contact.id, since=NOON + HOUR)
     assert isinstance(form, FormSubmitted)
     assert form.form == "demo-request"
     assert isinstance(changed, ContactChanged)
     assert [(value.name, value.at) for value in changed.values] == [("email", NOON)]
+
+
+async def test_of_a_merged_contact_each_merge_since_then_is_told_with_whom_it_absorbed() -> None:
+    """Also by whom visitors are known from then on; those of before were told before."""
+    crm = Crm()
+    contacts = [crm.world.create(RecordType.CONTACT, {}, FORM) for _ in range(4)]
+    whole = crm.world.merge(contacts[0], contacts[1], FORM)
+    for contact in contacts[2:]:
+        crm.clock.advance(HOUR)
+        whole = crm.world.merge(whole, contact, FORM)
+    told = await said(crm, whole.id, since=NOON + HOUR)
+    merges = [one for one in told if isinstance(one, ContactsMerged)]
+    names = [contact.id for contact in contacts]
+    assert [set(one.merged) for one in merges] == [
+        {f"{TENANT}:{names[2]}", f"{TENANT}:{whole.id - 2}"},
+        {f"{TENANT}:{names[3]}", f"{TENANT}:{whole.id - 1}"},
+    ]
+    assert {one.lead for one in merges} == {f"{TENANT}:{whole.id}"}
+    assert all(one.reconciled and one.at >= NOON + HOUR for one in merges)
+    replaced = {(one.former, one.lead) for one in told if isinstance(one, ContactReplaced)}
+    assert replaced == {(former, one.lead) for one in merges for former in one.merged}
+
+
+def test_a_merge_is_the_same_fact_in_whatever_order_its_contacts_are_named() -> None:
+    one, two = ([m.id for m in door.merged_at("hubspot:1:9", gone, NOON)] for gone in (("a:1", "a:2"), ("a:2", "a:1")))
+    assert one[0] == two[0]
+    assert sorted(one) == sorted(two)
+
+
+async def test_a_merge_of_which_the_crm_keeps_no_history_is_told_at_the_last_change() -> None:
+    record = Record(id="9", updated_at=NOON, properties={"hs_merged_object_ids": "7; 8;9"})
+    (_, merged, *_) = missed_of(TENANT, record, NOON)
+    assert isinstance(merged, ContactsMerged)
+    assert (merged.at, merged.merged) == (NOON, (f"{TENANT}:7", f"{TENANT}:8"))
+
+
+async def test_a_contact_that_is_there_is_told_as_seen_when_it_was_last_changed() -> None:
+    """So that one whose restore was missed is back, whatever its properties are; told again it is the same fact."""
+    crm = Crm()
+    contact = crm.world.create(RecordType.CONTACT, {"email": "ada@example.com"}, FORM)
+    crm.clock.advance(HOUR)
+    crm.world.delete(contact, FORM)
+    crm.clock.advance(HOUR)
+    crm.world.restore(contact, FORM)
+    first, again = await said(crm, contact.id, since=NOON + HOUR), await said(crm, contact.id, since=NOON + HOUR)
+    seen, known = first
+    assert first == again
+    assert isinstance(seen, ContactChanged)
+    assert isinstance(known, ContactChanged)
+    assert (seen.at, seen.values, seen.reconciled) == (NOON + 2 * HOUR, (), True)
+    assert (known.at, [value.at for value in known.values]) == (NOON, [NOON])
