@@ -43,8 +43,8 @@ class IngestMetrics:
         )
         self.lookups = Counter(
             "leadpact_crm_lookups",
-            "Records looked up in the CRM; outcome: found, missing (deleted meanwhile), failed (tried again),"
-            " refused (a dead letter), off (no LEADPACT_HUBSPOT_TOKEN).",
+            "Records looked up in the CRM, and names of forms (kind form); outcome: found, missing (deleted meanwhile),"
+            " failed (tried again), refused (a dead letter; a form keeps its guid), off (no LEADPACT_HUBSPOT_TOKEN).",
             ["kind", "outcome"],
             registry=registry,
         )

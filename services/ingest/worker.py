@@ -18,6 +18,7 @@ from services.ingest.domain.companies import PRIMARY_COMPANY, company_of, values
 from services.ingest.domain.records import PROPERTIES, contact_of, messages_of
 from services.ingest.domain.repair import TELLING, contacts_of, missed_of
 from services.ingest.domain.visitors import Act, Visitor
+from services.ingest.form_names import Form, FormNames
 from services.ingest.metrics import IngestMetrics
 from shared import events
 from shared.crm.hubspot import MISSING_SCOPE, HubSpot, Record
@@ -57,6 +58,7 @@ class Found:
     records: Records = field(default_factory=dict)
     theirs: Mapping[str, tuple[str, ...] | Refused] = field(default_factory=dict)  # the contacts of companies
     contacts: Mapping[str, str | Refused] = field(default_factory=dict)  # of visitors whose email it knows
+    forms: Mapping[Form, str] = field(default_factory=dict)  # what those are called of which the guid was told
 
 
 class Lookups:
@@ -75,6 +77,7 @@ class Lookups:
         self._contact_properties = contact_properties
         self._company_properties = company_properties
         self._metrics = metrics
+        self._form_names = FormNames(crm_of, metrics)
 
     async def __call__(self, messages: Sequence[Message]) -> Found:
         """What the CRM says of the records and of the emails among `messages`. Raises Later."""
@@ -93,10 +96,11 @@ class Lookups:
             for tenant, keys in emails.items()
             if (crm := self._crm(tenant, RecordType.CONTACT, len(keys)))
         ]
-        looked, theirs, found = await asyncio.gather(
-            asyncio.gather(*by_id), asyncio.gather(*of_companies), asyncio.gather(*by_email)
+        forms = self._form_names(Form(one.tenant, one.form) for one in messages if isinstance(one, VisitorSeen))
+        looked, theirs, found, named = await asyncio.gather(
+            asyncio.gather(*by_id), asyncio.gather(*of_companies), asyncio.gather(*by_email), forms
         )
-        return Found(records=_joined(looked), theirs=_joined(theirs), contacts=_joined(found))
+        return Found(records=_joined(looked), theirs=_joined(theirs), contacts=_joined(found), forms=named)
 
     def _with_crm(self, records: Mapping[Asked, dict[str, str]]) -> Iterator[tuple[Asked, dict[str, str], HubSpot]]:
         for asked, keys in records.items():
@@ -244,7 +248,9 @@ def _queued(state: State, message: RecordQueued, facts: Facts[State]) -> Decisio
 
 def _seen(visitor: State, message: VisitorSeen, facts: Facts[State]) -> Decision[State]:
     assert visitor is not None  # `_new` made it
-    act = Act(message.at.timestamp(), message.act, message.form, message.url)
+    found: Found = facts.found or Found()
+    form = found.forms.get(Form(message.tenant, message.form), message.form)
+    act = Act(message.at.timestamp(), message.act, form, message.url)
     after, messages = visitors.saw(visitor, act, facts.now.timestamp())
     return Decision(state=after, messages=messages)
 

@@ -180,6 +180,7 @@ EMAIL: Final = "email"  # a contact's first address, and a key of its own
 FURTHER_EMAILS: Final = "hs_additional_emails"  # parted by semicolons
 BAD_REQUEST: Final = "crm_bad_request"
 BUSY: Final = "crm_busy"
+CRM_REFUSED: Final = "crm_refused"
 MISSING_SCOPE: Final = "crm_missing_scope"
 _PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
 
@@ -263,6 +264,10 @@ class _Property(msgspec.Struct, frozen=True):
 
 class _Properties(msgspec.Struct, frozen=True):
     results: list[_Property] = []
+
+
+class _Form(msgspec.Struct, frozen=True):
+    name: str
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -390,6 +395,10 @@ class HubSpot:
         page = _decoded(await self._send("GET", path + (f"&after={after}" if after else "")), _Page)
         return page.results, page.after if page.after != after else ""
 
+    async def form_name(self, guid: str) -> str:
+        """What people call a form. Raises Later CRM_REFUSED also where there is none of this guid."""
+        return _decoded(await self._send("GET", f"/marketing/v3/forms/{guid}"), _Form).name
+
     async def portal(self) -> int:
         """The number of the account that the token is for."""
         return _decoded(await self._send("GET", "/account-info/v3/details"), _Account).portal_id
@@ -444,8 +453,8 @@ class HubSpot:
             raise Refused(MISSING_SCOPE, f"LEADPACT_HUBSPOT_TOKEN lacks the scope for {path}")
         if answer.status_code in (401, 403):
             why = "the CRM refuses the token or its scopes: see LEADPACT_HUBSPOT_TOKEN"
-            raise Later("crm_refused", why, after_s=REFUSED_AGAIN_S)
-        raise Later("crm_refused", f"the CRM answered {answer.status_code} to {path}", after_s=REFUSED_AGAIN_S)
+            raise Later(CRM_REFUSED, why, after_s=REFUSED_AGAIN_S)
+        raise Later(CRM_REFUSED, f"the CRM answered {answer.status_code} to {path}", after_s=REFUSED_AGAIN_S)
 
     async def _wait_to_search(self) -> None:
         """Searches have a limit of their own. One task searches at a time."""

@@ -125,7 +125,7 @@ class Api:
         self.limited = 0
 
     def routes(self) -> list[Route]:
-        """What the app serves under /crm, /calling and /account-info."""
+        """What the app serves under /crm, /marketing, /calling and /account-info."""
         objects, one = "/crm/v3/objects/{kind}", "/crm/v3/objects/{kind}/{record_id}"
         table: tuple[tuple[str, str, Handler], ...] = (
             (f"{objects}/batch/read", "POST", self._batch_read),
@@ -141,6 +141,7 @@ class Api:
             ("/crm/v3/properties/{kind}", "GET", self._properties),
             ("/crm/v3/owners", "GET", self._owners),
             ("/crm/v3/owners/{owner_id}", "GET", self._owner),
+            ("/marketing/v3/forms/{guid}", "GET", self._form),
             ("/calling/v1/dispositions", "GET", self._dispositions),
             ("/account-info/v3/details", "GET", self._account),
         )
@@ -333,6 +334,12 @@ class Api:
             if str(owner.id) == request.path_params["owner_id"]:
                 return JSONResponse(_owner(owner))
         raise ApiError(404, "OBJECT_NOT_FOUND", "No owner exists with this id.")
+
+    async def _form(self, request: Request) -> Response:
+        guid = str(request.path_params["guid"])
+        if guid not in self._world.forms:
+            raise ApiError(404, "OBJECT_NOT_FOUND", "No form exists with this id.")
+        return JSONResponse({"id": guid, "name": self._world.forms[guid], "formType": "hubspot", "archived": False})
 
     async def _account(self, request: Request) -> Response:
         return JSONResponse({"portalId": self._world.portal, "accountType": "STANDARD", "timeZone": "UTC"})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from shared.clock import Clock
 from shared.crm.simulator.ledger import Event, Ledger
@@ -42,8 +43,14 @@ TO_CONTACT: Final[dict[RecordType, int]] = {
 OWN_SUBSCRIPTIONS: Final = frozenset({RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL})
 PRIMARY_COMPANY: Final = "associatedcompanyid"
 MERGED_FROM: Final = "hs_merged_object_ids"
+FORM_PROPERTY: Final = "recent_conversion_event_name"
 MODIFIED: Final = {RecordType.CONTACT: "lastmodifieddate"}
 CREATED: Final = dict.fromkeys((RecordType.CONTACT, RecordType.COMPANY, RecordType.DEAL), "createdate")
+
+
+def form_guid(form: str) -> str:
+    """By which the forms API knows it."""
+    return str(uuid5(NAMESPACE_URL, form))
 
 
 def to_ms(moment: datetime) -> int:
@@ -176,6 +183,7 @@ class World:
         self._listener = listener
         self._keep = keep
         self.portal = portal
+        self.forms: dict[str, str] = {}  # by guid
         self.records: dict[tuple[RecordType, int], Record] = {}
         self._of_contact: dict[int, list[Record]] = {}
         self._companies: dict[str, Record] = {}  # by domain
@@ -314,10 +322,10 @@ class World:
             one.contacts = list(dict.fromkeys(moved))
 
     def submit_form(self, contact: Record, form: str, page: str) -> None:
-        """A form submission: HubSpot tells it as the contact's most recent conversion."""
+        """A form submission: HubSpot tells it as the contact's most recent conversion, as "page: form"."""
         now = self._moment(contact)
-        said = {"recent_conversion_event_name": form, "recent_conversion_date": str(now)}
-        if contact.get("recent_conversion_event_name") != form:
+        said = {FORM_PROPERTY: form, "recent_conversion_date": str(now)}
+        if contact.get(FORM_PROPERTY) != form:
             self._ledger.fact("form", contact=contact.id, form=form, page=page, at=now)
         self._update(contact, said, FORM, now)
 
@@ -343,6 +351,9 @@ class World:
 
     def _set(self, record: Record, name: str, value: Value) -> None:
         record.history.setdefault(name, []).append(value)
+        if name == FORM_PROPERTY:
+            form = value.value.rpartition(": ")[2]
+            self.forms[form_guid(form)] = form
         self._ledger.fact("property", type=str(record.type), id=record.id, name=name, value=value.value, at=value.ms)
 
     def _tell(self, record: Record, what: str, ms: int, source: Source, **more: Any) -> None:
