@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.handoff.app import build
-from shared.events import ContactErased, ContactsMerged, identity
+from shared.events import ContactErased, ContactsMerged, DealChanged, identity
 from shared.web import create_app
 from tests.contract.handoff_desk import (
     AGREEMENT,
@@ -139,6 +139,16 @@ async def test_a_call_to_a_merged_lead_that_is_heard_of_late_counts_for_the_surv
     assert msgspec.json.decode(document)["score"]["version"] == 1  # its own
     await desk.hears(ContactErased(id=identity("e"), tenant=TENANT, at=NOW, lead=name(3), privacy=True))
     assert (await desk.kinds(1))[-1] == "LeadErased"
+
+
+async def test_what_is_heard_of_a_deleted_lead_waits_for_the_merge_and_counts_for_the_survivor(desk: Desk) -> None:
+    won = DealChanged(id=identity("d"), tenant=TENANT, at=NOW + HOUR, lead=name(2), deal="deal:1", stage="closedwon")
+    await desk.hears(demo(2))
+    await desk.hears(ContactErased(id=identity("e"), tenant=TENANT, at=NOW, lead=name(2), privacy=False))
+    await desk.hears(call(2, NOW), won)
+    assert (await desk.kinds(2))[-1] == "LeadErased"
+    await desk.hears(ContactsMerged(id=identity("m"), tenant=TENANT, at=NOW, lead=name(1), merged=(name(2),)))
+    assert {"AttemptRecorded", "DealWon"} <= set(await desk.kinds(1))
 
 
 async def test_an_erased_lead_leaves_nothing_of_the_person_in_any_table(desk: Desk) -> None:

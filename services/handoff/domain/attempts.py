@@ -35,7 +35,9 @@ ATTEMPTED_BEFORE: Final = "attempted_before"  # what a clock waits for was done 
 def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datetime) -> HandoffDecision:
     """An activity that the CRM tells: an attempt, a correction of one, a reply, or none of our business."""
     at = min(message.at, now)  # a meeting stands in the CRM under the time when it will be
-    if lead.gone or lead.handed_off_at is None or at < lead.handed_off_at:
+    if lead.gone:
+        return HandoffDecision(state=lead.having_heard(message))
+    if lead.handed_off_at is None or at < lead.handed_off_at:
         return HandoffDecision(state=lead)
     known = next((one for one in lead.attempts if one.activity == message.activity), None)
     draft = passing.begin(lead, agreement, message.id, now=now, until=at, inclusive=False)

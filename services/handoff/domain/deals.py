@@ -24,7 +24,9 @@ LOST: Final = "lost"
 def changed(lead: Lead, message: DealChanged, agreement: Agreement, now: datetime) -> HandoffDecision:
     """A deal's newest stage wins; a stale one changes nothing."""
     before = lead.deals.get(message.deal)
-    if lead.gone or (before is not None and message.at < before.at):
+    if lead.gone:
+        return HandoffDecision(state=lead.having_heard(message))
+    if before is not None and message.at < before.at:
         return HandoffDecision(state=lead)
     at = min(message.at, now)
     draft = passing.begin(lead, agreement, message.id, now=now, until=at, inclusive=False)

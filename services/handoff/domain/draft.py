@@ -69,5 +69,10 @@ class Draft:
         }
         self.messages.append(kind(**{**said, **more}))
 
+    def take(self, decision: HandoffDecision) -> None:
+        """Go on from what was decided on the lead as it is by now."""
+        self.lead = decision.state
+        self.messages.extend(message for message in decision.messages if isinstance(message, HandoffMessage))
+
     def decision(self) -> HandoffDecision:
         return HandoffDecision(state=self.lead, messages=tuple(self.messages), agreement=self.agreement)

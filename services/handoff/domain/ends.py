@@ -8,12 +8,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from services.handoff.domain import clocks, in_crm, joining, passing
+from services.handoff.domain import attempts, clocks, deals, in_crm, joining, passing
 from services.handoff.domain.draft import Draft, HandoffDecision
 from services.handoff.domain.joining import FURTHER, MERGED
-from services.handoff.domain.lead import CHASED, WITH_MARKETING, Lead
+from services.handoff.domain.lead import CHASED, MAX_HEARD, WITH_MARKETING, Lead
 from shared.agreement import Agreement
-from shared.events import ContactErased, ContactsMerged, LeadAssigned, LeadErased, State
+from shared.events import ActivityLogged, ContactErased, ContactsMerged, LeadAssigned, LeadErased, State
 
 ERASED: Final = "erased"
 DELETED: Final = "deleted"
@@ -24,7 +24,8 @@ def merged(
 ) -> HandoffDecision:
     """End the merged-away leads; the survivor goes on with their lives and its own as one.
 
-    The CRM tells the deletion of the old records too, before or after: one that was deleted is as it was then.
+    The CRM tells the deletion of the old records too, before or after: one that was deleted is as it was then,
+    and what was heard of it since is heard now.
     A privacy deletion of one of them, before or after, is one of the person that they all are.
     """
     back = is_back(lead, message.at)
@@ -32,6 +33,8 @@ def merged(
     until = min(message.at, now)
     parting = [passing.begin(other, agreement, message.id, now=now, until=until) for other in others.values()]
     lives = [draft.lead.left or draft.lead for draft in parting]
+    heard = tuple(one for draft in parting for one in draft.lead.heard)
+    survivor.change(heard=(*survivor.lead.heard, *heard)[-MAX_HEARD:])
     if any(one.gone == ERASED for one in (lead, *others.values())):
         _forget(survivor, ERASED, now, at=message.at)
     elif left := survivor.lead.left:  # it was deleted, and may be merged into a third in turn
@@ -40,6 +43,7 @@ def merged(
         survivor.change(left=replace(was.lead, score=None))
     elif not survivor.lead.gone:
         _inherit(survivor, lives, now, until)
+        hear(survivor, now)
     for draft in parting:
         clocks.cancel_all(draft, now, MERGED)
         why = ERASED if draft.lead.gone == ERASED else MERGED
@@ -66,6 +70,19 @@ def _inherit(survivor: Draft, others: list[Lead], now: datetime, until: datetime
     for other in others:
         if other not in living and (survivor.lead.version or other.version):
             joining.tell(survivor, other, now)
+
+
+def hear(draft: Draft, now: datetime) -> None:
+    """Decide on what was told while the lead was deleted, as on what comes late: each counts at its own time."""
+    if not draft.lead.heard:
+        return
+    heard = sorted(draft.lead.heard, key=lambda one: one.at)
+    draft.change(heard=())
+    for message in heard:
+        if isinstance(message, ActivityLogged):
+            draft.take(attempts.logged(draft.lead, message, draft.agreement, now))
+        else:
+            draft.take(deals.changed(draft.lead, message, draft.agreement, now))
 
 
 def _take_deals(survivor: Draft, others: list[Lead]) -> None:
@@ -175,7 +192,10 @@ def is_past(lead: Lead, seen_at: datetime | None) -> bool:
 
 
 def begun_anew(lead: Lead) -> Lead:
-    """As if it had never been with Sales; its numbers go on, and so does a cool-down, and what is past stays so."""
+    """As if it had never been with Sales; its numbers go on, and so does a cool-down, and what is past stays so.
+
+    What was heard since it was deleted is still to be heard.
+    """
     return Lead(
         lead=lead.lead,
         version=lead.version,
@@ -183,6 +203,7 @@ def begun_anew(lead: Lead) -> Lead:
         ended_at=lead.ended_at,
         cool_down_until=lead.cool_down_until,
         gone_at=lead.gone_at,
+        heard=tuple(one for one in lead.heard if not is_past(lead, one.at)),
     )
 
 
@@ -204,4 +225,5 @@ def _forgotten(why: str) -> dict[str, object]:
         "asked_at": None,
         "unfit": False,
         "left": None,
+        "heard": (),
     }

@@ -12,11 +12,22 @@ from typing import Final
 
 import msgspec
 
-from shared.events import Channel, ClockKind, Outcome, State, Submission, ToFindOut, tenant_of
+from shared.events import (
+    ActivityLogged,
+    Channel,
+    ClockKind,
+    DealChanged,
+    Outcome,
+    State,
+    Submission,
+    ToFindOut,
+    tenant_of,
+)
 
 WITH_MARKETING: Final = frozenset({State.MARKETING, State.RETURNED, State.LOST, State.DISQUALIFIED})
 CHASED: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING})
 WITH_SALES: Final = frozenset({State.HANDED_OFF, State.ACCEPTED, State.WORKING, State.QUALIFIED, State.OPPORTUNITY})
+MAX_HEARD: Final = 100  # what is kept of a deleted lead, which is seldom more than one call
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -168,10 +179,17 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     gone_at: datetime | None = None  # when it was last deleted, also of one that is back since
     merged_into: str = ""  # the lead that it is part of now
     left: Lead | None = None  # as it was when it was deleted, without the person: a merge may follow
+    heard: tuple[ActivityLogged | DealChanged, ...] = ()  # since it was deleted: for the same, or for its return
 
     @property
     def tenant(self) -> str:
         return tenant_of(self.lead)
+
+    def having_heard(self, message: ActivityLogged | DealChanged) -> Lead:
+        """Deleted it keeps the newest MAX_HEARD of what is still told of it; gone for good it keeps nothing."""
+        if self.left is None:
+            return self
+        return msgspec.structs.replace(self, heard=(*self.heard, message)[-MAX_HEARD:])
 
     @property
     def touched_at(self) -> datetime | None:

@@ -91,6 +91,7 @@ def scored(lead: Lead, message: LeadScored, agreement: Agreement, now: datetime)
         _follow_owner(draft, former, now)
         _raise_priority(draft, now)
         _ask_again(draft, now)
+    ends.hear(draft, now)
     return draft.decision()
 
 

@@ -16,6 +16,7 @@ from shared.calendars import ALWAYS
 from shared.errors import Refused
 from shared.events import (
     FADED,
+    ActivityLogged,
     AttemptRecorded,
     ClockBreached,
     ClockCancelled,
@@ -748,3 +749,58 @@ def test_falling_hands_over_nobody_whatever_trigger_holds_by_it_and_the_next_fac
     before = len(story.heard(LeadHandedOff))
     assert not story.scored(**FADE | READY).told
     assert len(story.scored(**READY).heard(LeadHandedOff)) == before + 1
+
+
+# --- heard while it was deleted ---
+
+
+def test_a_call_that_is_heard_of_between_a_deletion_and_the_merge_counts_for_the_survivor_at_its_time() -> None:
+    survivor, other = Story(900).scored(), handed_off(902)
+    survivor.at(other.now + HOUR)
+    called_at = other.now + timedelta(minutes=4)
+    assert other.at(survivor.now).deleted().activity(Outcome.CONNECTED, at=called_at).told == []
+    survivor.merged_with(other)
+    assert (survivor.only(AttemptRecorded).at, survivor.only(AttemptRecorded).lead) == (called_at, survivor.lead.lead)
+    assert [told.at for told in survivor.heard(ClockMet)] == [called_at]
+    assert (survivor.lead.state, survivor.lead.replied) == (State.WORKING, True)
+    assert survivor.heard(ClockBreached) == []
+    assert (survivor.lead.heard, other.lead.heard) == ((), ())
+    assert every_version_once(survivor)
+
+
+def test_a_deal_that_is_heard_of_between_a_deletion_and_the_merge_is_the_survivors() -> None:
+    survivor, other = handed_off(900), handed_off(902)
+    other.after(HOUR).deleted().deal("closedwon", deal="deal:7")
+    survivor.at(other.now).merged_with(other)
+    assert (survivor.lead.state, survivor.only(DealWon).deal) == (State.CUSTOMER, "deal:7")
+
+
+def test_so_it_is_when_the_survivor_was_deleted_too_and_becomes_part_of_a_third() -> None:
+    first, second, third = handed_off(901), Story(902).scored(), Story(903).scored()
+    at = first.now + HOUR
+    second.at(at).deleted().activity(activity="call:a")
+    first.at(at).deleted().activity(activity="call:b")
+    second.merged_with(first).activity(activity="call:c")
+    third.at(at).merged_with(second)
+    assert [attempt.activity for attempt in third.lead.attempts] == ["call:a", "call:b", "call:c"]
+    assert (second.lead.heard, first.lead.heard) == ((), ())
+
+
+def test_a_deal_that_is_heard_of_before_the_score_that_brings_the_contact_back_is_not_lost() -> None:
+    story = handed_off().after(HOUR).deal("qualifiedtobuy", deal="deal:1").deleted()
+    at = story.now
+    story.after(HOUR).deal("qualifiedtobuy", deal="deal:2").deal("closedwon", deal="deal:3", at=at)
+    story.after(HOUR).scored(grade="D4", forms=())
+    assert (story.lead.state, set(story.lead.deals)) == (State.OPPORTUNITY, {"deal:2"})
+
+
+def test_what_is_told_of_who_is_forgotten_for_good_is_not_kept() -> None:
+    erased = handed_off().deleted().activity().erased()
+    assert erased.activity().deal("closedwon").lead.heard == ()
+
+
+def test_of_a_deleted_contact_the_newest_hundred_words_are_kept() -> None:
+    story = handed_off().deleted()
+    for n in range(101):
+        story.activity(activity=f"call:{n}")
+    assert [one.activity for one in story.lead.heard if isinstance(one, ActivityLogged)][::99] == ["call:1", "call:100"]
