@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from services.handoff.domain import attempts, cadence, clocks, passing, taking
 from services.handoff.domain.draft import Draft
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, Attempt, Lead
-from shared.events import ClockKind, LeadsMerged, State
+from shared.events import ClockKind, LeadAssigned, LeadsMerged, State
 
 MERGED: Final = "merged"
 
@@ -61,8 +61,13 @@ def join(draft: Draft, other: Lead, *, until: datetime, now: datetime) -> None:
     if draft.lead.state in WITH_MARKETING:
         return
     passing.follow(draft, now)
+    nobodys = bool(theirs.team) and not draft.lead.team
+    if nobodys:
+        _take_place(draft, theirs)
     _take_facts(draft, theirs)
     tell(draft, other, now)
+    if nobodys:
+        draft.tell(LeadAssigned, at=now)
     if draft.lead.state in CHASED:
         _chase(draft, theirs, until=until, now=now, asked_at=asked_at)
     else:
@@ -137,6 +142,20 @@ def _drop_what_is_done(draft: Draft, theirs: Lead, *, asked: bool) -> None:
     done += [ClockKind.FIRST_TOUCH] if touched and not asked else []
     for clock in clocks.running(draft.lead, *done):
         clocks.cancel(draft, clock, clock.started_at, attempts.ATTEMPTED_BEFORE)
+
+
+def _take_place(draft: Draft, theirs: Lead) -> None:
+    """A deal alone made the survivor what it is, and nobody had it: it is with whoever had the other."""
+    draft.change(
+        episode=draft.lead.episode + 1,
+        team=theirs.team,
+        owner=theirs.owner,
+        priority=theirs.priority,
+        trigger=theirs.trigger,
+        fit_grade=theirs.fit_grade,
+        turn=theirs.turn,
+        accepted_at=theirs.accepted_at,
+    )
 
 
 def _take_facts(draft: Draft, theirs: Lead) -> None:

@@ -15,6 +15,7 @@ from shared.events import (
     ClockSettled,
     LeadAccepted,
     LeadAskedAgain,
+    LeadHandedOff,
     LeadsMerged,
     Outcome,
     State,
@@ -162,6 +163,21 @@ def test_a_lead_that_sales_was_further_with_under_the_other_key_is_chased_no_lon
     assert (survivor.lead.state, survivor.lead.clocks) == (State.QUALIFIED, ())
     assert survivor.only(LeadsMerged).state is State.QUALIFIED
     assert no_ghosts(survivor, other)
+
+
+def test_a_survivor_that_only_a_deal_made_an_opportunity_is_with_whoever_had_the_other() -> None:
+    survivor, other = Story(900, agreement=saying(**OWED)).deal("qualifiedtobuy"), handed_off(contact=902, **OWED)
+    merged(survivor, other, hour=10)
+    lead, had = survivor.lead, other.only(LeadHandedOff)
+    assert (lead.state, lead.episode, lead.clocks) == (State.OPPORTUNITY, 1, ())
+    assert (lead.team, lead.owner, lead.priority, lead.trigger) == (had.team, had.owner, had.priority, had.trigger)
+    assert survivor.kinds == ["LeadsMerged", "LeadAssigned"]
+
+
+def test_where_nobody_had_either_nobody_has_the_survivor() -> None:
+    survivor, other = (Story(contact, agreement=saying()).deal("qualifiedtobuy") for contact in (900, 902))
+    merged(survivor, other, hour=10)
+    assert (survivor.kinds, survivor.lead.episode, survivor.lead.owner) == (["LeadsMerged"], 0, "")
 
 
 # --- colleagues ---
