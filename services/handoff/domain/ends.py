@@ -44,6 +44,7 @@ def merged(
     elif not survivor.lead.gone:
         _inherit(survivor, lives, now, until)
         hear(survivor, now)
+        survivor.change(merged_at=max(message.at, survivor.lead.merged_at or message.at))
     for draft in parting:
         clocks.cancel_all(draft, now, MERGED)
         why = ERASED if draft.lead.gone == ERASED else MERGED
@@ -144,13 +145,16 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
 def erased(lead: Lead, message: ContactErased, agreement: Agreement, now: datetime) -> HandoffDecision:
     """Forget the lead, on a deletion as on a privacy deletion; its row stays as a tombstone without a person.
 
-    After a deletion the CRM may restore the contact: one that it tells of too late changes nothing.
+    After a deletion the CRM may restore the contact: one that it tells of too late changes nothing. Where a merge
+    into it alone tells of the restoring, what scores still say of before is past.
     """
     why = ERASED if message.privacy else DELETED
     restored = lead.score is not None and lead.score.seen_at is not None and lead.score.seen_at > message.at
     known = lead.gone_at is not None and message.at <= lead.gone_at  # a merge brought it back since, maybe
     if lead.gone == ERASED or (why == DELETED and (lead.gone or restored or known)):
         return HandoffDecision(state=lead)
+    if why == DELETED and lead.merged_at and message.at < lead.merged_at:
+        return HandoffDecision(state=replace(lead, gone_at=message.at))
     draft = Draft(lead=lead, agreement=agreement, cause=message.id)
     _forget(draft, why, now, at=message.at)
     return draft.decision()

@@ -177,6 +177,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     score: Score | None = None
     gone: str = ""  # why there is nothing more to it: deleted, erased, merged
     gone_at: datetime | None = None  # when it was last deleted, also of one that is back since
+    merged_at: datetime | None = None  # when another lead was last merged into it: it was there then
     merged_into: str = ""  # the lead that it is part of now
     left: Lead | None = None  # as it was when it was deleted, without the person: a merge may follow
     heard: tuple[ActivityLogged | DealChanged, ...] = ()  # since it was deleted: for the same, or for its return

@@ -804,3 +804,17 @@ def test_of_a_deleted_contact_the_newest_hundred_words_are_kept() -> None:
     for n in range(101):
         story.activity(activity=f"call:{n}")
     assert [one.activity for one in story.lead.heard if isinstance(one, ActivityLogged)][::99] == ["call:1", "call:100"]
+
+
+# --- a deletion that is heard of late ---
+
+
+def test_a_deletion_of_the_survivor_from_before_the_merge_forgets_nobody_when_it_is_heard_of_after_it() -> None:
+    survivor, other = Story(900).scored(), handed_off(902)
+    deleted_at = other.now + HOUR
+    survivor.at(other.now + DAY).merged_with(other)
+    assert survivor.deleted(at=deleted_at).told == []
+    was = survivor.lead
+    assert was.state is State.HANDED_OFF
+    assert survivor.scored(seen_at=deleted_at).lead == was  # and what a score knows of before it is past
+    assert survivor.deleted().only(LeadErased)  # one after the merge forgets it
