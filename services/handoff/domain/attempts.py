@@ -37,7 +37,8 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
     at = min(message.at, now)  # a meeting stands in the CRM under the time when it will be
     if lead.gone:
         return HandoffDecision(state=lead.having_heard(message))
-    if lead.handed_off_at is None or at < lead.handed_off_at:
+    began = lead.handed_off_at is not None and at >= lead.handed_off_at
+    if not (began or lead.breaches):  # whose were another lead's, before a merge, may lie before the hand-off
         return HandoffDecision(state=lead)
     known = next((one for one in lead.attempts if one.activity == message.activity), None)
     draft = passing.begin(lead, agreement, message.id, now=now, until=at, inclusive=False)
@@ -51,7 +52,7 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
     elif allows(draft.lead.state, Cause.ATTEMPT):
         record(draft, _attempt(message, at))
     else:
-        _moved_on(draft, _attempt(message, at))
+        _not_counted(draft, _attempt(message, at))
     return draft.decision()
 
 
@@ -132,11 +133,16 @@ def record(draft: Draft, attempt: Attempt) -> None:
         cadence.go_on(draft, max(one.at for one in draft.lead.attempts))
 
 
-def _moved_on(draft: Draft, attempt: Attempt) -> None:
-    """The chase is over, so it is not counted; a breach that was none is taken back all the same."""
+def _not_counted(draft: Draft, attempt: Attempt) -> None:
+    """The chase is over, or had not begun; a breach that was none is taken back all the same."""
     if is_counted(draft, attempt):
-        every_channel = draft.agreement.follow_up.off_cadence == "count"
-        clocks.take_back(draft, attempt.at, attempt.activity, *(clocks.ATTEMPTS if every_channel else FIRST_ONES))
+        take_back(draft, attempt)
+
+
+def take_back(draft: Draft, attempt: Attempt) -> None:
+    """Of breaches that are settled, those that it makes none, whichever step of the cadence it was."""
+    every_channel = draft.agreement.follow_up.off_cadence == "count"
+    clocks.take_back(draft, attempt.at, attempt.activity, *(clocks.ATTEMPTS if every_channel else FIRST_ONES))
 
 
 def is_counted(draft: Draft, attempt: Attempt) -> bool:

@@ -186,9 +186,12 @@ def take_back(draft: Draft, at: datetime, activity: str, *kinds: ClockKind) -> N
             )
 
 
+def settled(clock: Clock) -> Breach:
+    return Breach(clock_id=clock.id, kind=clock.kind, started_at=clock.started_at, due_at=clock.due_at)
+
+
 def _settle(draft: Draft, clock: Clock, at: datetime, reason: str) -> None:
-    breach = Breach(clock_id=clock.id, kind=clock.kind, started_at=clock.started_at, due_at=clock.due_at)
-    draft.change(breaches=(*draft.lead.breaches, breach))
+    draft.change(breaches=(*draft.lead.breaches, settled(clock)))
     late = max(timedelta(0), at - clock.due_at)
     working = draft.calendar.between(clock.due_at, clock.due_at + late)
     tell(

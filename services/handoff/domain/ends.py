@@ -71,6 +71,7 @@ def _inherit(survivor: Draft, others: list[Lead], now: datetime, until: datetime
     for other in others:
         if other not in living and (survivor.lead.version or other.version):
             joining.tell(survivor, other, now)
+    joining.take_breaches(survivor, others)
 
 
 def hear(draft: Draft, now: datetime) -> None:
@@ -134,6 +135,7 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
         asked_at=other.asked_at,
         unfit=False,
         attempts=other.attempts,
+        breaches=(),  # see take_breaches
         score=survivor.lead.score or (replace(other.score, version=0, counted_since=None) if other.score else None),
     )
     joining.tell(survivor, other, now)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from services.handoff.domain import attempts, cadence, clocks, passing, taking
 from services.handoff.domain.draft import Draft
 from services.handoff.domain.lead import CHASED, WITH_MARKETING, Attempt, Lead
-from shared.events import ClockKind, LeadAssigned, LeadsMerged, State
+from shared.events import ClockBreached, ClockKind, LeadAssigned, LeadsMerged, State
 
 MERGED: Final = "merged"
 
@@ -192,6 +192,24 @@ def _rank(draft: Draft, lead: Lead) -> int:
     """The place of its trigger in the agreement's list; by hand comes last."""
     names = [trigger.name for trigger in draft.agreement.handoff.triggers]
     return names.index(lead.trigger) if lead.trigger in names else len(names)
+
+
+def take_breaches(draft: Draft, others: Iterable[Lead]) -> None:
+    """What was late for any of them, and does not go on here, is taken back by a touch in its time like the rest.
+
+    So it is by one that the survivor had already.
+    """
+    gone_on = {told.told_as for told in draft.messages if isinstance(told, ClockBreached)}
+    own = draft.lead.breaches
+    for other in others:
+        late = [clocks.settled(clock) for clock in other.clocks if clock.overdue and clock.id not in gone_on]
+        draft.change(breaches=(*other.breaches, *late))
+        known = {one.activity for one in other.attempts}
+        for attempt in draft.lead.attempts:
+            if attempt.activity not in known and attempts.is_counted(draft, attempt):
+                attempts.take_back(draft, attempt)
+        own = (*own, *draft.lead.breaches)
+    draft.change(breaches=own)
 
 
 # --- what is owed from now on ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -242,6 +243,75 @@ def test_a_pause_of_the_other_holds_the_survivor() -> None:
     assert survivor.heard(ClockBreached) == []
     assert open_clock(survivor, NEXT).due_at == tuesday(13, 30)
     assert no_ghosts(survivor, other)
+
+
+# --- what was late, and was not ---
+
+
+def late(survivor: Story, other: Story) -> Story:
+    """The other was touched an hour after the first touch was due, and then they are merged."""
+    other.at(monday(14)).clocks_fire().activity(activity="call:other")
+    return merged(survivor, other, hour=15)
+
+
+def survivors(kind: str) -> Story:
+    if kind == "with sales":
+        return handed_off(contact=900)
+    return Story(900, agreement=saying()) if kind == "never" else handed_off(contact=900).send_back("not_now")
+
+
+def corrected(survivor: Story, other: Story) -> list[datetime]:
+    """When the other's late first touch was in time after all, as the survivor tells."""
+    breach = one(other, ClockBreached, FIRST).clock_id
+    return [told.at for told in survivor.heard(ClockCorrected) if told.clock_id == breach]
+
+
+@pytest.mark.parametrize("kind", ["with sales", "never", "sent back"])
+def test_a_touch_in_time_that_is_logged_after_the_merge_takes_back_what_the_other_was_late_with(kind: str) -> None:
+    survivor, other = survivors(kind), handed_off(contact=902)
+    late(survivor, other).at(monday(16)).activity(at=monday(12))
+    assert corrected(survivor, other) == [monday(12)]
+    assert "ClockCorrected" not in survivor.activity(at=monday(12, 5)).kinds
+
+
+@pytest.mark.parametrize("kind", ["with sales", "never", "sent back"])
+def test_so_it_does_where_the_other_had_come_back_to_marketing(kind: str) -> None:
+    survivor, other = survivors(kind), handed_off(contact=902)
+    other.at(monday(14)).clocks_fire().activity(activity="call:other").send_back("not_now")
+    merged(survivor, other, hour=15).at(monday(16)).activity(at=monday(12))
+    assert corrected(survivor, other) == [monday(12)]
+
+
+def test_a_touch_before_any_hand_off_of_the_survivor_takes_a_breach_back_and_is_no_attempt() -> None:
+    survivor, other = Story(900, agreement=saying()), handed_off(contact=902)
+    other.at(monday(14)).clocks_fire().activity(activity="call:other").send_back("not_now")
+    merged(survivor, other, hour=15).at(monday(16)).activity(at=monday(12))
+    assert survivor.kinds == ["ClockCorrected"]
+    assert survivor.lead_writes().told == []
+
+
+def test_what_a_colleague_owes_still_is_taken_back_too() -> None:
+    survivor, other = apart()
+    other.at(monday(17)).clocks_fire()
+    merged(survivor, other, hour=17).at(monday(17, 30)).activity(at=monday(12, 30))
+    assert corrected(survivor, other) == [monday(12, 30)]
+
+
+def test_a_touch_that_the_survivor_had_already_does_the_same_with_the_merge() -> None:
+    survivor, other = handed_off(contact=900).at(monday(12)).activity(), handed_off(contact=902)
+    assert corrected(late(survivor, other), other) == [monday(12)]
+
+
+def test_a_touch_that_was_too_late_for_the_other_takes_nothing_back() -> None:
+    survivor, other = handed_off(contact=900), handed_off(contact=902)
+    late(survivor, other).at(monday(16)).activity(at=monday(13, 30))
+    assert corrected(survivor, other) == []
+
+
+def test_a_breach_that_goes_on_with_the_survivor_is_taken_back_once() -> None:
+    survivor, other = Story(900, agreement=saying()), handed_off(contact=902).at(monday(14)).clocks_fire()
+    merged(survivor, other, hour=14).at(monday(15)).activity(at=monday(12))
+    assert len(survivor.heard(ClockCorrected)) == 1
 
 
 # --- who asks again ---

@@ -7,7 +7,7 @@ by walking over the days, and says of each message whether it may come now and w
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -247,6 +247,8 @@ class Model:
     gone: bool = False
     deleted: datetime | None = None
     merged: bool = False  # away, into another
+    waiting: list[tuple[datetime, str, str]] = field(default_factory=list)  # deals told since it was deleted
+    wrote: list[datetime] = field(default_factory=list)  # the same for its own messages
     pause: tuple[datetime, datetime | None] | None = None
     pauses: list[tuple[datetime, datetime]] = field(default_factory=list)  # of this episode, those that are over
     touches: list[datetime] = field(default_factory=list)
@@ -401,8 +403,23 @@ class Model:
         self.gone, self.state, self.pause, self.handed_off = True, State.MARKETING, None, None
 
     def comes_back(self) -> None:
+        assert self.deleted
+        self.waiting = [one for one in self.waiting if one[0] > self.deleted]
+        self.wrote = [at for at in self.wrote if at > self.deleted]
         self.gone, self.deleted, self.known, self.touches, self.clocks = False, None, set(), [], {}
-        self.owner, self.deals = "", {}
+        self.owner, self.deals, self.this_episode = "", {}, set()
+
+    def hears_what_waited(self) -> bool:
+        """Whether a deal did."""
+        if self.gone:
+            return False
+        for at in self.wrote:
+            if self.handed_off and at >= self.handed_off and self.state in CHASED and not self.touches:
+                self.asks(at)
+        waiting, self.waiting, self.wrote = self.waiting, [], []
+        for at, stage, deal in sorted(waiting, key=lambda one: one[0]):
+            deal_changed(self, stage, deal, at)
+        return bool(waiting)
 
     def no_longer_paused(self, at: datetime) -> None:
         if self.pause:
@@ -823,6 +840,8 @@ class Lives(RuleBasedStateMachine):
             self._do(which, Story.lead_writes)
             if model.state in CHASED and not model.touches:
                 model.asks(self.now)
+            if model.deleted:
+                model.wrote.append(self.now)
         assert self.models[which].touches in (before, []), "neither machines nor the lead itself touch"
 
     @rule(
@@ -834,6 +853,8 @@ class Lives(RuleBasedStateMachine):
     )
     def a_deal_changes(self, which: int, stage: str, deal: str, lag: int, crash: bool) -> None:
         model, at = self.models[which], self.now - lag * MINUTE
+        if model.deleted:
+            model.waiting.append((at, stage, deal))
         self._do(
             which,
             lambda it: it.deal(stage, deal=deal, at=at),
@@ -852,22 +873,28 @@ class Lives(RuleBasedStateMachine):
             survivor.comes_back()
         if not parting.gone:
             self._look(other)
+        own: Sequence[datetime] = ()
         if not survivor.gone and not parting.gone:
             self._look(which)
+            own = [] if survivor.state in WITH_MARKETING and parting.state in FURTHER else [*survivor.touches]
             inherit(survivor, parting, self.terms, self.now)
         was_gone, parting.merged = parting.gone, True
         story, other_story = self.stories[which].at(self.now), self.stories[other].at(self.now)
         story.merged_with(other_story)
         for told in other_story.told if not was_gone else []:
             parting.hear(told, self.terms, self.now)
+        if not (was_gone or survivor.gone):
+            gone_on = {told.told_as for told in story.told if isinstance(told, ClockBreached)}
+            take_breaches(survivor, parting, gone_on, own)
         parting.leave()
         parting.check(other_story, self.terms)
         for told in story.told:
             survivor.hear(told, self.terms, self.now)
         survivor.taken_along(self.terms)
+        survivor.hears_what_waited()
         if was_gone:  # erased, and so is the person that both are
             assert survivor.gone
-            survivor.deleted = None
+            survivor.deleted, survivor.waiting, survivor.wrote = None, [], []
         survivor.check(story, self.terms)
         assert not survivor.adopted, "every clock is taken along"
 
@@ -883,11 +910,12 @@ class Lives(RuleBasedStateMachine):
         if model.deleted and self.now > model.deleted:
             model.comes_back()
         name = "lifecyclestage" if word.islower() else "hs_lead_status"
-        out = {"grade": "D4", "fit_grade": "D", "interest_level": "4"}
+        out, waited = {"grade": "D4", "fit_grade": "D", "interest_level": "4"}, bool(model.waiting)
         newer = at > self.stories[which].set_at.get(name, at - MINUTE)  # of one moment the CRM has one value
         self._do(which, lambda it: it.set_in_crm(name, word, at=at, **out), crash=crash)
         model.known |= {form.at for form in self.stories[which].forms} if not model.gone else set()
-        if word == "UNQUALIFIED" and lag == 0 and newer and not model.gone and model.state is not State.CUSTOMER:
+        follows = newer and lag == 0 and not (model.gone or waited)
+        if word == "UNQUALIFIED" and follows and model.state is not State.CUSTOMER:
             assert model.state is State.DISQUALIFIED, "who is out in the CRM is out here"
 
     @rule(which=LEADS)
@@ -914,7 +942,8 @@ class Lives(RuleBasedStateMachine):
     def erased(self, which: int, luck: int) -> None:
         if not luck:
             self._do(which, Story.erased)
-            self.models[which].deleted = None
+            model = self.models[which]
+            model.deleted, model.waiting, model.wrote = None, [], []
 
     # --- what people do ---
 
@@ -1027,8 +1056,9 @@ class Lives(RuleBasedStateMachine):
             model.no_longer_paused(model.pause[1])
         if after and not was_gone:
             after()
+        heard = model.hears_what_waited()
         kinds = [type(told) for told in story.told]
-        if LeadHandedOff in kinds:
+        if LeadHandedOff in kinds and not heard:
             promised = {kind for kind in (ACCEPT, FIRST, DECISION) if model.promises(kind, self.terms)}
             assert {clock.kind for clock in model.open().values()} == promised, "all that was promised runs"
         if kinds[-1:] != [LeadReplied] and AttemptRecorded in kinds and not model.replied:
@@ -1146,6 +1176,17 @@ def join(survivor: Model, other: Model, terms: Terms, now: datetime) -> None:
     if other.is_paused(now) and not survivor.is_paused(now):
         assert other.pause
         survivor.pause = (now, other.pause[1])
+
+
+def take_breaches(survivor: Model, other: Model, gone_on: Set[str], own: Sequence[datetime]) -> None:
+    """What the other was late with may still turn out to have been in time, also by a touch of the survivor's own."""
+    for key in other.this_episode - gone_on:
+        clock = other.clocks[key]
+        if clock.ended == "breached" and not clock.open and not clock.corrected:
+            survivor.clocks[key] = clock
+            survivor.this_episode.add(key)
+            if clock.kind in TOUCHABLE and any(clock.started <= at <= clock.due for at in own):
+                survivor.must[key] = "corrected"
 
 
 def done_for_it(clock: Running, survivor: Model, other: Model, *, asks: bool) -> str:
