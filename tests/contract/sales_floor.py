@@ -39,6 +39,7 @@ from shared.database import make_engine
 from shared.events import (
     ActivityLogged,
     Channel,
+    ClockBreached,
     ContactChanged,
     ContactsMerged,
     DealChanged,
@@ -395,12 +396,17 @@ class Floor:
         assert await self._clocks_of_kpi() == await self._clocks_of_handoff()
 
     async def _clocks_of_handoff(self) -> Mapping[tuple[str, str], float]:
+        """Of a breach that went on in a survivor what became of it there."""
+        told = [message for life in self._lives().values() for message in life]
+        gone_on = {message.told_as for message in told if isinstance(message, ClockBreached)}
         sql = """
-            SELECT kind, CASE outcome WHEN 'cancelled' THEN 'excused' ELSE coalesce(outcome, 'open') END AS outcome,
+            SELECT id, kind, CASE outcome WHEN 'cancelled' THEN 'excused' ELSE coalesce(outcome, 'open') END AS outcome,
                    outcome = 'breached' AND settled_at IS NULL AS overdue FROM handoff.clocks
         """
         found: Counter[tuple[str, str]] = Counter()
         for row in await self._rows(sql):
+            if row.id in gone_on:
+                continue
             found[row.kind, row.outcome] += 1
             found[row.kind, "overdue"] += bool(row.overdue)
         return +found

@@ -310,6 +310,41 @@ async def test_a_touch_made_in_time_and_logged_late_takes_the_breach_back_everyw
     assert (kept["met"], kept["breached"], kept["corrected"], kept["ratio"]) == (2, 0, 2, 1.0)
 
 
+async def test_what_merged_leads_were_late_with_counts_once_each_and_is_taken_back_by_touches_in_time(
+    floor: Floor,
+) -> None:
+    settled, overdue = await demo_requested(floor), await demo_requested(floor)
+    survivors = {settled: floor.somebody(), overdue: floor.somebody()}
+    await floor.at(local(2, 11))
+    await floor.says(floor.touch(settled))
+    for other, survivor in survivors.items():
+        await floor.says(floor.person(survivor, email="ada@example.test"), floor.merge(survivor, other))
+    assert (await floor.tallied(CLOCKS_OVERDUE))[URGENT] == 1
+    assert (await floor.tallied(CLOCKS_ENDED))[(*URGENT, "breached")] == 2
+    for other, survivor in survivors.items():
+        assert await floor.noticed(survivor, "ClockBreached") == []  # of both was told under their own names
+        await floor.says(floor.touch(survivor, at=local(2, 9, 4)))
+        assert {clock.clock for clock in floor.told(survivor, ClockCorrected)} == {ACCEPT, FIRST}
+        assert len(await floor.noticed(survivor, "ClockCorrected")) == 2
+        assert (await floor.timeline(survivor)).count("ClockCorrected") == 2
+        outcomes = await floor.outcomes(other if other == settled else survivor)
+        assert (outcomes[ACCEPT], outcomes[FIRST]) == ("met", "met")
+    assert await floor.tallied(CLOCKS_OVERDUE) == {}
+    kept = (await floor.kpis())["sla_compliance"]["first_touch"]
+    assert (kept["met"], kept["breached"], kept["corrected"], kept["ratio"]) == (2, 0, 2, 1.0)
+
+
+async def test_of_a_breach_that_the_merge_itself_finds_the_owner_is_told_under_the_survivors_name(floor: Floor) -> None:
+    other, survivor = await demo_requested(floor), floor.somebody()
+    await floor.says(floor.person(survivor, email="ada@example.test"))
+    floor.clock.advance(local(2, 11) - floor.clock.now())  # and nobody looks: as after an outage
+    await floor.says(floor.merge(survivor, other))
+    told = await floor.noticed(survivor, "ClockBreached")
+    assert {said["clock"] for said in told} == {ACCEPT, FIRST}
+    assert await floor.noticed(other, "ClockBreached") == []
+    assert (await floor.tallied(CLOCKS_ENDED))[(*URGENT, "breached")] == 1
+
+
 async def test_what_falls_due_while_the_service_is_down_is_told_once_at_its_own_time_also_after_crashes(
     floor: Floor,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,13 +73,18 @@ def notices(messages: Sequence[HandoffMessage], lead: Lead, agreement: Agreement
     """What a decision's messages give cause to tell; of a lead that is gone only that it was erased."""
     wanted = {word for rule in agreement.handoff.notify if WEBHOOK in rule.by for word in rule.on}
     told = [m for m in messages if not lead.gone or isinstance(m, LeadErased)]
-    return tuple(_notice(m, messages, lead) for m in told if _word(m) in wanted)
+    new = {m.clock_id for m in messages if isinstance(m, ClockBreached)}
+    return tuple(_notice(m, messages, lead) for m in told if _word(m, new) in wanted)
 
 
-def _word(message: HandoffMessage) -> str | None:
-    """What the agreement calls it; a lead that changes hands within an episode is reassigned."""
-    if isinstance(message, ClockBreached) and message.told_as:
-        return None  # whoever was to be told was, when the lead had another name
+def _word(message: HandoffMessage, new: Set[str]) -> str | None:
+    """What the agreement calls it; a lead that changes hands within an episode is reassigned.
+
+    `new`: clocks whose breach this decision tells. Of one that a merge takes along from before, whoever was to be
+    told was, when the lead had another name; of one that it finds, nobody is told under a name that is no more.
+    """
+    if isinstance(message, ClockBreached) and message.told_as and message.told_as not in new:
+        return None
     if isinstance(message, LeadAssigned) and message.reason:
         return REASSIGNED
     return WORDS.get(type(message))
