@@ -15,6 +15,7 @@ from services.kpi.domain.terms import terms_of
 from services.kpi.goals import read_paces, read_report
 from services.kpi.metrics import KpiMetrics
 from services.kpi.ticking import Ticking
+from services.kpi.views import KpisReport
 from services.kpi.worker import worker
 from shared.agreement import Agreement
 from shared.database import database_errors_are_later
@@ -70,12 +71,12 @@ def _router(parts: Parts) -> APIRouter:
     router = APIRouter()
 
     @router.get("/kpis", dependencies=[caller(parts.tokens)])
-    async def kpis() -> dict[str, Any]:
+    async def kpis() -> KpisReport:
         """The funnel, conversions, compliance, attempts, speed and clocks, beside the targets of the agreements."""
         first, *more = [_targets(agreement) for agreement in parts.agreements.now.agreements]
-        now = {"as_of": parts.clock.now().isoformat(), "agreement": first["agreement"]}
+        targets = {"agreement": first["agreement"], "targets": first["targets"], "agreements": [first, *more]}
         tallies = await _read(parts, store.read_tallies)
-        return now | report(tallies) | {"targets": first["targets"], "agreements": [first, *more]}
+        return KpisReport.model_validate({"as_of": parts.clock.now()} | report(tallies) | targets)
 
     @router.get("/goals", dependencies=[caller(parts.tokens)])
     async def goals(

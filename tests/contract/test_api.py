@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 import sqlalchemy as sa
+from jsonschema import Draft202012Validator, FormatChecker
 from msgspec.structs import replace
 from sqlalchemy import event
 
@@ -21,7 +22,7 @@ from services.handoff.app import build
 from services.handoff.domain.machine import COMMANDS, Cause
 from services.handoff.store import Place, TeamsSeen, Wanted
 from shared.agreement.handoff import Handoff
-from shared.events import ContactErased, ContactsMerged, identity
+from shared.events import HANDOFF_MESSAGES, ContactErased, ContactsMerged, identity
 from shared.web import ROLES, Tokens, create_app
 from tests.agreements import in_force, with_parts
 from tests.contract.handoff_desk import AGREEMENT, DAY, HOUR, NOW, TENANT, URGENT, Desk, demo, desk, name, uri
@@ -679,16 +680,48 @@ def references(value: Any) -> list[str]:
     return [one for part in value for one in references(part)] if isinstance(value, list) else []
 
 
+def fits(spec: dict[str, Any], view: str, answer: Any) -> list[str]:
+    """What of an answer is not as described."""
+    schema = {"$ref": f"#/components/schemas/{view}", "components": spec["components"]}
+    return [error.message for error in Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(answer)]
+
+
+async def test_each_message_of_a_timeline_is_described_by_its_type_with_all_its_fields(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    await desk.hears(demo(1), demo(2))
+    for command in ("accept", "pause", "resume", "attempts"):
+        await ordered(api, command)
+    await desk.hears(ContactsMerged(id=identity("m"), tenant=TENANT, at=NOW, lead=name(1), merged=(name(2),)))
+    await ordered(api, "return")
+    schemas = (spec := await described(api))["components"]["schemas"]
+    kinds = {message["type"] for message in await told(api, 1)}
+    assert {"LeadHandedOff", "ClockPaused", "ClockResumed", "ClockMet", "LeadsMerged", "LeadReturned"} <= kinds
+    for message in await told(api, 1):
+        assert fits(spec, "TimelineMessage", message) == []
+        assert set(message) == set(schemas[message["type"]]["properties"])
+    older = {key: value for key, value in message.items() if key not in ("team", "cool_down_until")}
+    assert fits(spec, "TimelineMessage", older) == []  # as told before there were these
+    assert fits(spec, "TimelineMessage", {**message, "type": "LeadScored"})  # none of a timeline
+    assert fits(spec, "TimelineMessage", {**message, "at": 5})
+
+
+async def test_every_type_of_message_is_one_of_a_timeline_s(api: httpx.AsyncClient) -> None:
+    schema = (await described(api))["components"]["schemas"]["TimelineMessage"]
+    assert set(schema["discriminator"]["mapping"]) == {kind.__name__ for kind in HANDOFF_MESSAGES}
+    assert schema["discriminator"]["propertyName"] == "type"
+
+
 async def test_an_answer_is_what_its_description_says(desk: Desk, api: httpx.AsyncClient) -> None:
     await desk.hears(demo(1))
     await ordered(api, "attempts")
     spec = await described(api)
     for view, answer in {
         "LeadView": await lead_of(api, 1),
-        "TimelineMessage": (await told(api, 1))[0],
+        "Timeline": (await api.get(f"/leads/{name(1)}/timeline")).json(),
         "ProblemView": (await ordered(api, "resume")).json(),
     }.items():
+        assert fits(spec, view, answer) == []
         schema = spec["components"]["schemas"][view]
-        assert set(schema["required"]) <= set(answer)
         assert schema.get("additionalProperties") or set(answer) <= set(schema["properties"])
     assert json.dumps(spec["components"]["schemas"]["LeadView"]["properties"]["due_at"]).count("date-time") == 1

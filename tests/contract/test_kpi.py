@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 import sqlalchemy as sa
+from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -271,6 +272,26 @@ async def test_the_numbers_are_told_to_those_with_a_token_only(engine: AsyncEngi
     assert told["speed_to_lead"]["working"]["mean_s"] == 240.0
     assert told["response"]["working"]["mean_s"] == 120.0
     assert told["handoff_delay"]["elapsed"]["leads"] == 1
+
+
+async def test_the_numbers_are_as_the_description_says_to_the_last_field(engine: AsyncEngine) -> None:
+    parts = parts_of(engine, "secret")
+    breached = (about(events.ClockStarted), about(events.ClockBreached))
+    transport = httpx.ASGITransport(app=create_app([build(parts)], parts))
+    headers = {"Authorization": "Bearer secret"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://kpi", headers=headers) as client:
+        spec = (await client.get("/openapi.json")).json()
+        (said,) = spec["paths"]["/kpis"]["get"]["responses"]["200"]["content"].values()
+        schema = Draft202012Validator(said["schema"] | {"components": spec["components"]})
+        empty = (await client.get("/kpis")).json()
+        await work_of(engine).handle(records(handed_off(), *breached, first_attempt(), won(2)))
+        full = (await client.get("/kpis")).json()
+    for answer in (empty, full):
+        assert [error.message for error in schema.iter_errors(answer)] == []
+    assert full["clocks"]["overdue"]
+    assert full["response"]["by_team_and_priority"]
+    assert list(schema.iter_errors(full | {"more": 1}))  # whatever is answered is described
+    assert list(schema.iter_errors(full | {"funnel": {}}))
 
 
 async def test_the_targets_are_those_of_the_agreements_in_force_and_each_names_its_version(

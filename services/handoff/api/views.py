@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, PlainSerializer, RootModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
 
+from services.handoff.api.messages import MESSAGE
 from services.handoff.domain.lead import Attempt, Clock, Lead
 from services.handoff.domain.machine import possible
 from shared.events import Channel, ClockKind, Direction, Outcome, State, ToFindOut
@@ -96,20 +98,13 @@ class LeadPage(BaseModel):
     next: str | None = Field(description="the `after` of the next page; null on the last")
 
 
-class TimelineMessage(BaseModel):
-    """One thing that happened; each type has fields of its own besides."""
+class TimelineMessage(RootModel[dict[str, Any]]):
+    """One thing that happened, as it was told; `type` says which, and so what other fields it has."""
 
-    model_config = ConfigDict(extra="allow")
-
-    type: str
-    id: str
-    lead: str
-    version: int = Field(description="the lead's own number, from 1 without holes")
-    at: str = Field(description="when it happened by the rule", json_schema_extra={"format": "date-time"})
-    episode: int
-    agreement: str = Field(description="the version that it was decided by")
-    cause: str = Field(description="id of the message, clock or command behind it")
-    actor: str = Field(default="system", description="who acted: system, crm:{owner}, lead, or a person")
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Of any message that there is. An answer is not held to that: a newer version may have told it."""
+        return {"title": cls.__name__, "description": cls.__doc__} | handler(TypeAdapter(MESSAGE).core_schema)
 
 
 class Timeline(BaseModel):
