@@ -5,7 +5,7 @@ Memory holds what is known of the leads that were handed off; of the others only
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -52,8 +52,10 @@ class _Record:
     converted: dict[str, datetime] = field(default_factory=dict)
     scored: set[str] = field(default_factory=set)
     facts: dict[str, list[LeadMessage]] = field(default_factory=dict)
-    merged: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # into whom, and when
-    forgotten: set[str] = field(default_factory=set)
+    merged: dict[str, str] = field(default_factory=dict)  # into whom
+    merged_at: dict[str, datetime] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)  # the keys that were named, also after the end
+    became: dict[str, str] = field(default_factory=dict)  # every merge, also after the end
     last: datetime | None = None
 
     def hear_handoff(self, message: LeadMessage) -> None:
@@ -65,22 +67,36 @@ class _Record:
         elif isinstance(message, REACHES[self.stage]):
             self.converted[message.lead] = min(message.at, self.converted.get(message.lead, message.at))
 
-    def hear_merge(self, message: LeadMessage) -> None:
+    def hear_merge(self, message: LeadMessage, until: datetime | None) -> None:
         if isinstance(message, ContactsMerged):
-            self.merged |= {other: (message.lead, message.at) for other in message.merged if other != message.lead}
+            others = [other for other in message.merged if other != message.lead]
+            self.became |= dict.fromkeys(others, message.lead)
+            if until is None or message.at <= until:
+                self.merged |= dict.fromkeys(others, message.lead)
+                self.merged_at |= dict.fromkeys(others, message.at)
         elif isinstance(message, ContactErased) and message.privacy:
-            self.forgotten.add(message.lead)
+            self.erased.add(message.lead)
 
     def hear_fact(self, message: LeadMessage, wanted: set[str]) -> None:
         if message.lead in wanted and isinstance(message, FACTS):
             self.facts.setdefault(message.lead, []).append(message)
 
     def survivor(self, lead: str) -> str:
-        seen = {lead}
-        while lead in self.merged and self.merged[lead][0] not in seen:
-            lead = self.merged[lead][0]
-            seen.add(lead)
-        return lead
+        return _end(self.merged, lead)
+
+    def forgotten(self) -> set[str]:
+        """Everybody who was erased, under all keys that were or became theirs: a person is forgotten for good."""
+        people = {_end(self.became, lead) for lead in self.erased}
+        return people | {lead for lead in self.became if _end(self.became, lead) in people}
+
+
+def _end(into: Mapping[str, str], lead: str) -> str:
+    """Whom merges made of a lead, however many; an older version may have told a circle."""
+    seen = {lead}
+    while lead in into and into[lead] not in seen:
+        lead = into[lead]
+        seen.add(lead)
+    return lead
 
 
 async def read(
@@ -104,8 +120,8 @@ async def read(
         raise Broken("no_history", "no lead was handed off yet, so nothing can be judged; try --csv with past leads")
     async for message in source.messages(Topic.LEAD_SCORES):
         record.scored.add(message.lead)
-    async for message in source.messages(Topic.CRM_EVENTS):
-        record.hear_merge(message)
+    async for message in source.all_messages(Topic.CRM_EVENTS):
+        record.hear_merge(message, until)
     people = {record.survivor(lead) for lead in record.handed}
     wanted = people | {lead for lead in record.merged if record.survivor(lead) in people} | record.handed.keys()
     async for message in source.messages(Topic.CRM_EVENTS):
@@ -122,7 +138,13 @@ class _Wanted:
     until: datetime | None
 
     async def messages(self, topic: Topic) -> AsyncIterator[LeadMessage]:
-        """What is about leads and was before the end. What cannot be read is in dead.letters anyway."""
+        """What was before the end."""
+        async for message in self.all_messages(topic):
+            if self.until is None or message.at <= self.until:
+                yield message
+
+    async def all_messages(self, topic: Topic) -> AsyncIterator[LeadMessage]:
+        """What is about leads. What cannot be read is in dead.letters anyway."""
         async for record in self.bus.scan(topic):
             try:
                 message = events.decode(topic, record.value)
@@ -130,20 +152,19 @@ class _Wanted:
                 continue
             if not isinstance(message, LeadMessage) or self.tenant not in ("", message.tenant):
                 continue
-            if self.until is None or message.at <= self.until:
-                yield message
+            yield message
 
 
 def _history(record: _Record, window: timedelta, until: datetime) -> History:
     people: dict[str, list[str]] = {}
     for lead in {*record.handed, *record.merged, *record.converted}:
         people.setdefault(record.survivor(lead), []).append(lead)
-    found, forgotten, unknown = list[PastLead](), 0, 0
+    found, forgotten, unknown, erased = list[PastLead](), 0, 0, record.forgotten()
     for members in people.values():
         handed = [record.handed[lead] for lead in members if lead in record.handed]
         if not handed:
             continue
-        if record.forgotten.intersection(members):
+        if erased.intersection(members):
             forgotten += 1
             continue
         past = _past(record, min(handed, key=lambda one: (one.at, one.lead)), members)
@@ -182,7 +203,7 @@ def _past(record: _Record, handed: LeadHandedOff, members: Iterable[str]) -> Pas
 def _known_of(record: _Record, lead: str, handed: LeadHandedOff) -> list[LeadMessage]:
     """The facts of another contact belong to the lead only when the two were merged before it was handed off."""
     if lead != handed.lead:
-        merged_at = [at for one in (lead, handed.lead) if one in record.merged for _, at in (record.merged[one],)]
+        merged_at = [record.merged_at[one] for one in (lead, handed.lead) if one in record.merged_at]
         if not merged_at or max(merged_at) > handed.at:
             return []
     return record.facts.get(lead, [])

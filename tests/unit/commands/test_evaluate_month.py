@@ -326,6 +326,28 @@ async def test_an_erased_lead_is_left_out_and_counted() -> None:
     assert gone.key not in {lead.key for lead in found.leads}
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before the end", "after the end"])
+@pytest.mark.parametrize("erased", ["survivor", "merged"])
+async def test_whoever_is_erased_under_one_key_of_a_merged_lead_is_judged_under_none(erased: str, after: bool) -> None:
+    lead = the_month()[0]
+    until, survivor = lead.at + WINDOW + timedelta(days=2), f"{TENANT}:77"  # one that was never handed off
+    merged_at, gone = until if after else lead.at, survivor if erased == "survivor" else lead.key
+    merge = ContactsMerged(id="m", tenant=TENANT, lead=survivor, at=merged_at + timedelta(hours=1), merged=(lead.key,))
+    privacy = ContactErased(id="e", tenant=TENANT, lead=gone, at=until + timedelta(days=1), privacy=True)
+    for told in ([merge, privacy], [privacy, merge]):
+        found = await history(topics(the_month()[:3], more=told), until=until)
+        assert lead.key not in {one.key for one in found.leads}
+        assert found.left_out.forgotten == 1
+
+
+async def test_a_merge_after_the_end_is_not_known_yet() -> None:
+    first, second, *_ = sorted(the_month()[:3], key=lambda one: one.at)
+    end = second.at + WINDOW + timedelta(days=1)
+    merge = ContactsMerged(id="m", tenant=TENANT, lead=second.key, at=end + timedelta(hours=1), merged=(first.key,))
+    alone, told = [topics([first, second], more=more) for more in ([], [merge])]
+    assert await history(told, until=end) == await history(alone, until=end)
+
+
 async def test_merged_leads_are_one_person_with_what_both_had_come_to() -> None:
     first, second = next((a, b) for a in the_month() for b in the_month() if b.converted and not a.converted)
     merge = ContactsMerged(
