@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT: Final = "en"
 PLURALS: Final = ("zero", "one", "two", "few", "many", "other")  # CLDR's, in the order of a catalogue's msgstr[n]
 MOMENT: Final = "d MMMM y, HH:mm"
+DAY_AND_TIME: Final = "EEE d MMM y, HH:mm"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +51,11 @@ class Language:
         whole = exact.quantize(Decimal(1)) if exact == exact.to_integral_value() else exact.normalize()
         return format_decimal(whole, locale=self._locale, group_separator=False, decimal_quantization=False)
 
-    def moment(self, at: datetime) -> str:
-        """Day and time of day, in the zone that it has, which is not told."""
+    def moment(self, at: datetime, pattern: str = MOMENT) -> str:
+        """Day and time of day, in the zone that it has, which is not told; `pattern` is one of CLDR's."""
         from babel.dates import format_datetime
 
-        return format_datetime(at, MOMENT, tzinfo=at.tzinfo, locale=self._locale)
+        return format_datetime(at, pattern, tzinfo=at.tzinfo, locale=self._locale)
 
     def either(self, values: Iterable[str]) -> str:
         """One of these: a, b or c."""

@@ -15,12 +15,16 @@ import httpx
 import msgspec
 import pytest
 
+from services.handoff.api import pages
+from services.handoff.api.acting import OUTCOMES
 from services.handoff.app import build
-from services.handoff.links import Links
+from services.handoff.domain.machine import Cause
+from services.handoff.links import LINKED, Links
 from services.handoff.settings import HandoffSettings
 from services.handoff.worker import worker
 from shared.agreement import Agreements
-from shared.events import ContactErased, LeadScored, ToFindOut, identity
+from shared.events import Channel, ContactErased, LeadScored, ToFindOut, identity
+from shared.languages import languages
 from shared.web import create_app
 from tests.agreements import PLAIN, with_follow_up
 from tests.contract.handoff_desk import DAY, HOUR, NOW, TENANT, Desk, demo, desk, name, records, uri
@@ -319,6 +323,55 @@ async def test_no_page_runs_or_loads_anything_or_is_kept(linked: Desk, http: htt
         assert page.headers["referrer-policy"] == "no-referrer"
         assert "noindex" in page.headers["x-robots-tag"]
         assert not re.search(r"<script|<link|<img|<iframe|\bsrc=|\bhref=|\bon\w+=|style=|@import|url\(", page.text)
+
+
+ASKED_IN_ROMANIAN: list[dict[str, Any]] = [
+    {"headers": {"Accept-Language": "de, ro-MD;q=0.8, en;q=0.5"}},
+    {"params": {"lang": "ro"}, "headers": {"Accept-Language": "en"}},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED_IN_ROMANIAN, ids=["as the browser says", "as the address says"])
+async def test_pages_are_in_the_language_that_is_asked_for(
+    linked: Desk, http: httpx.AsyncClient, asked: dict[str, Any]
+) -> None:
+    attempts = await path_of(linked, "attempts")
+    page = await http.get(attempts, **asked)
+    said = words(page)
+    for phrase in ("Notează o încercare de contact", "Nu a răspuns", "Telefon", "Predat Vânzărilor, încă neacceptat"):
+        assert phrase in said
+    assert "lun. 2 mar. 2026, 09:05 (UTC)" in said
+    assert '<html lang="ro">' in page.text
+    assert (page.headers["content-language"], page.headers["vary"]) == ("ro", "Accept-Language")
+    wrong = await http.post(attempts, data={"channel": "pigeon"}, **asked)
+    assert "Alege una dintre variantele de mai jos." in words(wrong)
+    done = await http.post(attempts, data={"channel": "phone", "outcome": "no_answer"}, **asked)
+    assert "Încercarea ta a fost numărată." in words(done)
+    assert "S-a făcut deja" in words(await http.get(attempts, **asked))
+    assert "Acest link nu funcționează" in words(await http.get("/act/nothing", **asked))
+
+
+async def test_the_reasons_stay_the_agreement_s_own_words(linked: Desk, http: httpx.AsyncClient) -> None:
+    page = await http.get(await path_of(linked, "reject"), params={"lang": "ro"})
+    offered = [unescape(one) for one in re.findall(r'value="\w+" required>([^<]+)<', page.text)]
+    assert offered == [reason.replace("_", " ").capitalize() for reason in REASONS]
+
+
+async def test_in_a_language_that_there_is_not_pages_are_in_english(linked: Desk, http: httpx.AsyncClient) -> None:
+    page = await http.get(await path_of(linked, "accept"), headers={"Accept-Language": "eo"})
+    assert "Accept this lead?" in words(page)
+    assert ('<html lang="en">' in page.text, page.headers["content-language"]) == (True, "en")
+
+
+@pytest.mark.parametrize("command", LINKED)
+def test_of_every_command_all_is_said_in_romanian(command: Cause) -> None:
+    english, romanian = (pages.words(command, languages()[code]) for code in ("en", "ro"))
+    assert not {*dataclasses.astuple(english)} & {*dataclasses.astuple(romanian)}
+
+
+@pytest.mark.parametrize("value", [*OUTCOMES, *Channel])
+def test_what_came_of_an_attempt_and_how_it_was_made_is_said_in_words_of_ours(value: str) -> None:
+    assert value in pages.ours(languages()["ro"])
 
 
 async def test_a_page_names_the_lead_and_what_is_next(linked: Desk, http: httpx.AsyncClient) -> None:

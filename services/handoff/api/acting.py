@@ -38,8 +38,9 @@ from services.handoff.worker import decided
 from shared.agreement import Agreement
 from shared.errors import Later, Refused
 from shared.events import Channel, Outcome, tenant_of
+from shared.languages import Language
 from shared.log import Log
-from shared.web import Parts, Problem
+from shared.web import InLanguage, Parts, Problem
 from shared.work import Facts, Work
 
 log = Log("leadpact.handoff")
@@ -66,25 +67,27 @@ MOVED_ON: Final = "moved_on"
 
 def pages_of_links(parts: Parts, work: Work[Lead], links: Links, metrics: HandoffMetrics) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    acting = Acting(parts, work, links, metrics)
 
     @router.get("/act/{token}")
-    async def show(token: str) -> HTMLResponse:
+    async def show(token: str, language: InLanguage) -> HTMLResponse:
         """What the link would do, and a button that does it."""
-        return await acting.show(token)
+        return await Acting(parts, work, links, metrics, language).show(token)
 
     @router.post("/act/{token}")
-    async def act(token: str, request: Request) -> HTMLResponse:
+    async def act(token: str, request: Request, language: InLanguage) -> HTMLResponse:
         """Do it, once."""
-        return await acting.act(token, request)
+        return await Acting(parts, work, links, metrics, language).act(token, request)
 
     return router
 
 
 class Acting:
-    """Shows what a link would do, and does it."""
+    """Shows what a link would do, and does it, in one language."""
 
-    def __init__(self, parts: Parts, work: Work[Lead], links: Links, metrics: HandoffMetrics) -> None:
+    def __init__(
+        self, parts: Parts, work: Work[Lead], links: Links, metrics: HandoffMetrics, language: Language
+    ) -> None:
+        self._language = language
         self._parts = parts
         self._work = work
         self._links = links
@@ -97,7 +100,7 @@ class Acting:
         except Refused as error:
             return self._closed(error)
         except Later as error:
-            return _away(error)
+            return self._away(error)
 
     async def _shown(self, link: Link) -> HTMLResponse:
         lead = await self._lead(link)
@@ -118,13 +121,13 @@ class Acting:
         except Refused as error:
             return self._closed(error)
         except Later as error:
-            return _away(error)
+            return self._away(error)
 
     async def _acted(self, link: Link, fields: Mapping[str, str]) -> HTMLResponse:
         try:
             decision = await self._do(link, BODIES[link.command].model_validate(fields).decide())
         except ValidationError:
-            return await self._wrong(link, "Choose one of those that are there.")
+            return await self._wrong(link, self._language.say("Choose one of those that are there."))
         except Refused as error:
             log.info("command_refused", code=error.code, command=link.command, role="link", leads=1)
             if isinstance(error, Impossible) or error.code in (MOVED_ON, "unknown"):
@@ -133,7 +136,7 @@ class Acting:
         if decision is None:
             return self._repeated(link, await self._lead(link))
         self._metrics.links.labels("done").inc()
-        return self._answer(200, pages.WORDS[link.command].done, self._facts(decision.state))
+        return self._answer(200, self._words(link).done, self._facts(decision.state))
 
     async def _do(self, link: Link, decide: Decide) -> HandoffDecision | None:
         command = Command(id=link.id, person=link.person)
@@ -155,7 +158,7 @@ class Acting:
     # --- pages ---
 
     def _asking(self, link: Link, lead: Lead, wrong: str = "") -> HTMLResponse:
-        words = pages.WORDS[link.command]
+        words = self._words(link)
         agreement = self._agreement(link)
         said = [pages.complaint(wrong)] if wrong else []
         return self._answer(
@@ -164,8 +167,12 @@ class Acting:
             *said,
             pages.paragraph(words.means),
             self._facts(lead),
-            pages.form(words.button, *_choices(link.command, lead, agreement)),
-            pages.small_print(f"In the name of {link.person}. Nothing happens until you press the button."),
+            pages.form(words.button, *self._choices(link.command, lead, agreement)),
+            pages.small_print(
+                self._language.say(
+                    "In the name of {person}. Nothing happens until you press the button.", person=link.person
+                )
+            ),
         )
 
     async def _wrong(self, link: Link, why: str) -> HTMLResponse:
@@ -178,64 +185,86 @@ class Acting:
 
     def _repeated(self, link: Link, lead: Lead | None) -> HTMLResponse:
         self._metrics.links.labels("repeated").inc()
-        done = pages.paragraph(pages.WORDS[link.command].done)
-        return self._answer(200, "This was done already", done, *([self._facts(lead)] if lead else []))
+        done, heading = pages.paragraph(self._words(link).done), self._language.say("This was done already")
+        return self._answer(200, heading, done, *([self._facts(lead)] if lead else []))
 
     def _passed(self, link: Link, lead: Lead | None) -> HTMLResponse:
         """It is too late for what the link would do, and why."""
         self._metrics.links.labels("passed").inc()
+        language = self._language
         if lead is None:
-            return self._answer(404, "This lead is no more", pages.paragraph("It was deleted or merged in the CRM."))
-        if lead.episode != link.episode or lead.owner != link.person:
-            why = "The lead was handed over anew since this link was made: use the link of the newest notification."
-            if lead.episode == link.episode:
-                why = "Somebody else has the lead by now."
-            return self._answer(409, "The lead has moved on", pages.paragraph(why))
-        state = pages.STATES[lead.state] + (" and paused" if lead.pause else "")
-        why = f"The lead is {state} by now, where this is not possible."
-        return self._answer(409, "The lead has moved on", pages.paragraph(why), self._facts(lead))
+            why = language.say("It was deleted or merged in the CRM.")
+            return self._answer(404, language.say("This lead is no more"), pages.paragraph(why))
+        if lead.episode == link.episode and lead.owner == link.person:
+            state = pages.state(lead, language)
+            why = language.say("The lead is {state} by now, where this is not possible.", state=state)
+            return self._answer(409, self._moved_on(), pages.paragraph(why), self._facts(lead))
+        why = (
+            language.say("Somebody else has the lead by now.")
+            if lead.episode == link.episode
+            else language.say(
+                "The lead was handed over anew since this link was made: use the link of the newest notification."
+            )
+        )
+        return self._answer(409, self._moved_on(), pages.paragraph(why))
+
+    def _moved_on(self) -> str:
+        return self._language.say("The lead has moved on")
 
     def _closed(self, error: Refused) -> HTMLResponse:
         """Not one of our links, or one no more."""
-        expired = error.code == "expired_link"
+        expired, language = error.code == "expired_link", self._language
         self._metrics.links.labels("expired" if expired else "bad").inc()
         if expired:
-            why = "Links live for some days only. The lead itself can still be worked on in the CRM."
-            return self._answer(403, "This link has expired", pages.paragraph(why))
-        why = "It may have been cut off: open it from the notification, whole."
-        return self._answer(403, "This link does not work", pages.paragraph(why))
+            why = language.say("Links live for some days only. The lead itself can still be worked on in the CRM.")
+            return self._answer(403, language.say("This link has expired"), pages.paragraph(why))
+        why = language.say("It may have been cut off: open it from the notification, whole.")
+        return self._answer(403, language.say("This link does not work"), pages.paragraph(why))
+
+    def _away(self, error: Later) -> HTMLResponse:
+        why = self._language.say("Leadpact cannot reach its database just now.")
+        answer = self._answer(503, self._language.say("Try again in a minute"), pages.paragraph(why))
+        answer.headers["Retry-After"] = str(max(1, round(error.after_s)))
+        return answer
 
     def _facts(self, lead: Lead) -> str:
         """What a person needs to know which lead it is, and what is next."""
+        language = self._language
         profile = lead.score.profile if lead.score else {}
         name = " ".join(filter(None, (profile.get("firstname"), profile.get("lastname"))))
         timezone = self._parts.agreements.for_tenant(lead.tenant).timezone
         known = pages.facts(
             (
-                ("Lead", lead.lead),
-                ("Who", name),
-                ("Company", profile.get("company", "")),
-                ("State", pages.sentence(pages.STATES[lead.state]) + (", paused" if lead.pause else "")),
-                ("Next due", pages.moment(lead.next_due, timezone)),
+                (language.say("Lead"), lead.lead),
+                (language.say("Who"), name),
+                (language.say("Company"), profile.get("company", "")),
+                (language.say("State"), pages.sentence(pages.state(lead, language))),
+                (language.say("Next due"), pages.moment(lead.next_due, timezone, language)),
             )
         )
-        return known + pages.to_find_out(lead.score.to_find_out if lead.score else ())
+        return known + pages.to_find_out(lead.score.to_find_out if lead.score else (), language)
 
     def _agreement(self, link: Link) -> Agreement:
         return self._parts.agreements.for_tenant(tenant_of(link.lead))
 
     def _answer(self, status: int, heading: str, *parts: str) -> HTMLResponse:
-        return HTMLResponse(pages.page(heading, *parts), status_code=status, headers=pages.HEADERS)
+        headers = {**pages.HEADERS, "Content-Language": self._language.code, "Vary": "Accept-Language"}
+        text = pages.page(heading, *parts, language=self._language)
+        return HTMLResponse(text, status_code=status, headers=headers)
 
+    def _words(self, link: Link) -> pages.Words:
+        return pages.words(link.command, self._language)
 
-def _choices(command: Cause, lead: Lead, agreement: Agreement) -> list[str]:
-    """What has to be chosen besides."""
-    if command in WITH_REASON:
-        return [pages.choice("reason", "Why?", agreement.follow_up.reasons)]
-    if command is Cause.ATTEMPT:
-        outcomes = pages.choice("outcome", "What came of it?", OUTCOMES)
-        return [pages.menu("channel", "How?", list(Channel), _next_channel(lead, agreement)), outcomes]
-    return []
+    def _choices(self, command: Cause, lead: Lead, agreement: Agreement) -> list[str]:
+        """What has to be chosen besides."""
+        language = self._language
+        if command in WITH_REASON:  # in the words of the agreement
+            return [pages.choice("reason", language.say("Why?"), agreement.follow_up.reasons, {})]
+        if command is Cause.ATTEMPT:
+            likely, said = _next_channel(lead, agreement), pages.ours(language)
+            outcomes = pages.choice("outcome", language.say("What came of it?"), OUTCOMES, said)
+            return [pages.menu("channel", language.say("How?"), list(Channel), likely, said), outcomes]
+        return []
 
 
 def _next_channel(lead: Lead, agreement: Agreement) -> Channel:
@@ -256,9 +285,3 @@ async def _fields(request: Request) -> dict[str, str]:
         return dict(parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS))
     except ValueError as error:
         raise Problem(422, "invalid", f"a form of at most {MOST_FIELDS} fields") from error
-
-
-def _away(error: Later) -> HTMLResponse:
-    headers = {**pages.HEADERS, "Retry-After": str(max(1, round(error.after_s)))}
-    text = pages.page("Try again in a minute", pages.paragraph("Leadpact cannot reach its database just now."))
-    return HTMLResponse(text, status_code=503, headers=headers)

@@ -14,8 +14,10 @@ from html import escape
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import Cause
 from shared.events import Channel, Outcome, State, ToFindOut
+from shared.languages import DAY_AND_TIME, Language
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --ground: #f6f8fa; --card: #fff;
@@ -70,82 +72,113 @@ class Words:
     done: str
 
 
-WORDS: Final = {
-    Cause.ACCEPT: Words(
-        heading="Accept this lead?",
-        means="You take it on, and Marketing knows that it is with you.",
-        button="Accept",
-        done="You have accepted the lead.",
-    ),
-    Cause.ATTEMPT: Words(
-        heading="Log a contact attempt",
-        means="It counts as made now, by you. The first one accepts the lead, too.",
-        button="Log the attempt",
-        done="Your attempt is counted.",
-    ),
-    Cause.QUALIFY: Words(
-        heading="Qualify this lead?",
-        means="You say that it is an SQL. Nothing more is asked of you by a clock.",
-        button="Qualify",
-        done="The lead is qualified.",
-    ),
-    Cause.REJECT: Words(
-        heading="Reject this lead?",
-        means="It is not what was agreed, and goes back to Marketing before any contact.",
-        button="Reject",
-        done="The lead is back with Marketing.",
-    ),
-    Cause.RETURN: Words(
-        heading="Return this lead?",
-        means="You tried, and it is not the time. It goes back to Marketing, into the track that fits the reason.",
-        button="Return",
-        done="The lead is back with Marketing.",
-    ),
-    Cause.DISQUALIFY: Words(
-        heading="Disqualify this lead?",
-        means="It is out for good, for Sales and for Marketing.",
-        button="Disqualify",
-        done="The lead is disqualified.",
-    ),
-    Cause.RESUME: Words(
-        heading="Resume this lead?",
-        means="The clocks run on with the time that they had left.",
-        button="Resume",
-        done="The clocks run again.",
-    ),
-}
-STATES: Final = {
-    State.MARKETING: "with Marketing",
-    State.HANDED_OFF: "handed to Sales, not yet accepted",
-    State.ACCEPTED: "accepted by Sales",
-    State.WORKING: "being followed up",
-    State.QUALIFIED: "qualified",
-    State.OPPORTUNITY: "an opportunity",
-    State.CUSTOMER: "a customer",
-    State.LOST: "lost",
-    State.RETURNED: "back with Marketing",
-    State.DISQUALIFIED: "disqualified",
-}
-# What people say otherwise than we write it.
-SAID: Final[Mapping[str, str]] = {
-    Outcome.LIVE_MESSAGE: "Left a message with somebody",
-    Outcome.VOICEMAIL: "Left a voicemail",
-    Outcome.SENT: "Message sent",
-    Outcome.REPLIED: "They replied",
-    Outcome.BOOKED: "Meeting booked",
-    Outcome.HELD: "Meeting held",
-    Outcome.NO_SHOW: "They did not come",
-    Channel.SMS: "SMS",
-    Channel.WHATSAPP: "WhatsApp",
-    Channel.LINKEDIN: "LinkedIn",
-}
+def words(command: Cause, language: Language) -> Words:
+    """Of one of the commands that have links."""
+    return (_following_up(language) | _giving_back(language))[command]
 
 
-def page(heading: str, *parts: str) -> str:
+def _following_up(language: Language) -> dict[Cause, Words]:
+    return {
+        Cause.ACCEPT: Words(
+            heading=language.say("Accept this lead?"),
+            means=language.say("You take it on, and Marketing knows that it is with you."),
+            button=language.say("Accept"),
+            done=language.say("You have accepted the lead."),
+        ),
+        Cause.ATTEMPT: Words(
+            heading=language.say("Log a contact attempt"),
+            means=language.say("It counts as made now, by you. The first one accepts the lead, too."),
+            button=language.say("Log the attempt"),
+            done=language.say("Your attempt is counted."),
+        ),
+        Cause.QUALIFY: Words(
+            heading=language.say("Qualify this lead?"),
+            means=language.say("You say that it is an SQL. Nothing more is asked of you by a clock."),
+            button=language.say("Qualify"),
+            done=language.say("The lead is qualified."),
+        ),
+        Cause.RESUME: Words(
+            heading=language.say("Resume this lead?"),
+            means=language.say("The clocks run on with the time that they had left."),
+            button=language.say("Resume"),
+            done=language.say("The clocks run again."),
+        ),
+    }
+
+
+def _giving_back(language: Language) -> dict[Cause, Words]:
+    return {
+        Cause.REJECT: Words(
+            heading=language.say("Reject this lead?"),
+            means=language.say("It is not what was agreed, and goes back to Marketing before any contact."),
+            button=language.say("Reject"),
+            done=language.say("The lead is back with Marketing."),
+        ),
+        Cause.RETURN: Words(
+            heading=language.say("Return this lead?"),
+            means=language.say(
+                "You tried, and it is not the time. It goes back to Marketing, into the track that fits the reason."
+            ),
+            button=language.say("Return"),
+            done=language.say("The lead is back with Marketing."),
+        ),
+        Cause.DISQUALIFY: Words(
+            heading=language.say("Disqualify this lead?"),
+            means=language.say("It is out for good, for Sales and for Marketing."),
+            button=language.say("Disqualify"),
+            done=language.say("The lead is disqualified."),
+        ),
+    }
+
+
+def state(lead: Lead, language: Language) -> str:
+    """Where it stands, in the middle of a sentence."""
+    said = {
+        State.MARKETING: language.say("with Marketing"),
+        State.HANDED_OFF: language.say("handed to Sales, not yet accepted"),
+        State.ACCEPTED: language.say("accepted by Sales"),
+        State.WORKING: language.say("being followed up"),
+        State.QUALIFIED: language.say("qualified"),
+        State.OPPORTUNITY: language.say("an opportunity"),
+        State.CUSTOMER: language.say("a customer"),
+        State.LOST: language.say("lost"),
+        State.RETURNED: language.say("back with Marketing"),
+        State.DISQUALIFIED: language.say("disqualified"),
+    }[lead.state]
+    return language.say("{state} and paused", state=said) if lead.pause else said
+
+
+def ours(language: Language) -> Mapping[str, str]:
+    """Outcomes and channels, as people say them."""
+    return {
+        Outcome.NO_ANSWER: language.say("No answer"),
+        Outcome.VOICEMAIL: language.say("Left a voicemail"),
+        Outcome.LIVE_MESSAGE: language.say("Left a message with somebody"),
+        Outcome.BUSY: language.say("Busy"),
+        Outcome.CONNECTED: language.say("Connected"),
+        Outcome.BOOKED: language.say("Meeting booked"),
+        Outcome.SENT: language.say("Message sent"),
+        Outcome.REPLIED: language.say("They replied"),
+        Outcome.HELD: language.say("Meeting held"),
+        Outcome.NO_SHOW: language.say("They did not come"),
+        Outcome.WRONG_NUMBER: language.say("Wrong number"),
+        Outcome.BOUNCED: language.say("Bounced"),
+        Channel.PHONE: language.say("Phone"),
+        Channel.EMAIL: language.say("Email"),
+        Channel.VIDEO: language.say("Video"),
+        Channel.MEETING: language.say("Meeting"),
+        Channel.SMS: "SMS",
+        Channel.WHATSAPP: "WhatsApp",
+        Channel.LINKEDIN: "LinkedIn",
+        Channel.OTHER: language.say("Other"),
+    }
+
+
+def page(heading: str, *parts: str, language: Language) -> str:
     """A whole page; `parts` are HTML already."""
     body = "\n".join([f"<h1>{escape(heading)}</h1>", *parts])
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{language.code}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -185,20 +218,20 @@ def form(button: str, *fields: str) -> str:
     return f'<form method="post">{"".join(fields)}<button type="submit">{escape(button)}</button></form>'
 
 
-def choice(name: str, label: str, values: Sequence[str]) -> str:
-    """One of `values`, which has to be chosen."""
+def choice(name: str, label: str, values: Sequence[str], said: Mapping[str, str]) -> str:
+    """One of `values`, which has to be chosen; `said`: those of them that are ours, in words."""
     options = [
         f'<label class="choice"><input type="radio" name="{escape(name)}" value="{escape(value)}" required>'
-        f"{escape(in_words(value))}</label>"
+        f"{escape(in_words(value, said))}</label>"
         for value in values
     ]
     return f"<fieldset><legend>{escape(label)}</legend>{''.join(options)}</fieldset>"
 
 
-def menu(name: str, label: str, values: Sequence[str], chosen: str) -> str:
+def menu(name: str, label: str, values: Sequence[str], chosen: str, said: Mapping[str, str]) -> str:
     """One of `values`, of which `chosen` is likely."""
     options = [
-        f'<option value="{escape(value)}"{_selected(value == chosen)}>{escape(in_words(value))}</option>'
+        f'<option value="{escape(value)}"{_selected(value == chosen)}>{escape(in_words(value, said))}</option>'
         for value in values
     ]
     opening = f'<label class="label" for="{escape(name)}">{escape(label)}</label>'
@@ -209,21 +242,24 @@ def _selected(chosen: bool) -> str:
     return " selected" if chosen else ""
 
 
-def in_words(value: str) -> str:
-    """`no_answer` as people say it."""
-    return SAID.get(value, sentence(value.replace("_", " ").replace("-", " ")))
+def in_words(value: str, said: Mapping[str, str]) -> str:
+    """`no_budget` as people say it."""
+    return said.get(value, sentence(value.replace("_", " ").replace("-", " ")))
 
 
-def to_find_out(unknown: Iterable[ToFindOut]) -> str:
+def to_find_out(unknown: Iterable[ToFindOut], language: Language) -> str:
     """A list of what to ask for, and what depends on it: "Right size: 25 points (numberofemployees)"."""
-    said = (f"{one.rule}: {_at_stake(one)} ({', '.join(one.properties)})" for one in unknown)
+    said = (f"{one.rule}: {_at_stake(one, language)} ({', '.join(one.properties)})" for one in unknown)
     items = "".join(f"<li>{escape(one)}</li>" for one in said)
-    return f'<div class="label">To find out</div><ul>{items}</ul>' if items else ""
+    return f'<div class="label">{escape(language.say("To find out"))}</div><ul>{items}</ul>' if items else ""
 
 
-def _at_stake(one: ToFindOut) -> str:
-    points = f"may cost {-one.points:g} points" if one.points < 0 else f"{one.points:g} points" if one.points else ""
-    return ", ".join(filter(None, (points, one.disqualify and f"may rule it out: {one.disqualify}")))
+def _at_stake(one: ToFindOut, language: Language) -> str:
+    points = language.count("{number} point", "{number} points", abs(one.points)) if one.points else ""
+    if one.points < 0:
+        points = language.say("may cost {points}", points=points)
+    rules_out = language.say("may rule it out: {reason}", reason=one.disqualify) if one.disqualify else ""
+    return ", ".join(filter(None, (points, rules_out)))
 
 
 def sentence(text: str) -> str:
@@ -231,6 +267,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def moment(at: datetime | None, timezone: str) -> str:
+def moment(at: datetime | None, timezone: str, language: Language) -> str:
     """A time on a wall there."""
-    return f"{at.astimezone(ZoneInfo(timezone)):%a %-d %b %Y, %H:%M} ({timezone})" if at else ""
+    return f"{language.moment(at.astimezone(ZoneInfo(timezone)), DAY_AND_TIME)} ({timezone})" if at else ""
