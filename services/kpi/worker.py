@@ -50,15 +50,15 @@ def _handed_off(state: LeadState, message: LeadHandedOff, facts: Facts[LeadState
 
 
 def _merged(state: LeadState, message: ContactsMerged, facts: Facts[LeadState]) -> KpiDecision:
-    return _decision(counting.merged(state, facts.key, facts.others))
+    return _decision(counting.merged(state, facts.key, facts.others, message.at))
 
 
 def _contact_erased(state: LeadState, message: ContactErased, facts: Facts[LeadState]) -> KpiDecision:
-    return _decision(counting.contact_erased(state, privacy=message.privacy))
+    return _decision(counting.contact_erased(state, message.at, privacy=message.privacy))
 
 
-def _lead_erased(state: LeadState, message: Message, facts: Facts[LeadState]) -> KpiDecision:
-    return _decision(counting.lead_erased(state))
+def _lead_erased(state: LeadState, message: LeadErased, facts: Facts[LeadState]) -> KpiDecision:
+    return _decision(counting.lead_erased(state, message.at))
 
 
 def _keys(message: Message) -> Sequence[str]:

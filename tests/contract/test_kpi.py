@@ -227,7 +227,7 @@ async def test_an_erased_lead_leaves_only_that_it_is_gone_and_its_counts_stay(en
     await work_of(engine).handle(records(handed_off(), about(events.ClockStarted)))
     await work_of(engine).handle(records(about(events.ContactErased, privacy=True), about(events.LeadErased)))
     now = await tallies(engine)
-    assert await known(engine) == [LeadState(gone=True, erased=True)]
+    assert await known(engine) == [LeadState(erased=True)]
     assert now[CLOCKS_OPEN, LABELS] == 0
     assert now[HANDOFFS, ("Asked for a demo", "inbound")] == 1
 
@@ -240,7 +240,7 @@ async def test_merged_contacts_are_one_lead_and_nothing_counts_again(engine: Asy
     late = about(events.ContactChanged, 1, values=(events.PropertyValue(name="email", value="x", at=NOW),))
     await work_of(engine).handle(records(late))
     assert await tallies(engine) == before
-    assert [lead.gone for lead in await known(engine)] == [True, False]
+    assert [bool(lead.merged_into) for lead in await known(engine)] == [True, False]
 
 
 async def test_what_comes_late_of_a_merged_lead_counts_once_and_for_its_survivor(engine: AsyncEngine) -> None:
@@ -251,7 +251,7 @@ async def test_what_comes_late_of_a_merged_lead_counts_once_and_for_its_survivor
     now = await tallies(engine)
     assert now[STAGE_ENTRIES, ("lead", "unknown")] == now[STAGE_ENTRIES, ("mql", "unknown")] == 1
     assert now[CLOCKS_OPEN, LABELS] == 0
-    assert [(lead.gone, "mql" in lead.stages, lead.clocks) for lead in await known(engine)] == [
+    assert [(bool(lead.merged_into), "mql" in lead.stages, lead.clocks) for lead in await known(engine)] == [
         (True, False, {}),
         (True, False, {}),
         (False, True, {}),

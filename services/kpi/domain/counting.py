@@ -97,7 +97,7 @@ def reach(state: LeadState, stage: str, at: datetime, terms: Terms, *, grade: st
     It counts on the day of `at`, an MQL with its `grade`; on the day of the stage that it came from, as one
     of those that moved on.
     """
-    if state.gone:
+    if state.gone(at):
         return Counted(state=state)
     passed = STAGES[: STAGES.index(stage) + 1]
     new = {one: at for one in passed if one not in state.stages}
@@ -126,16 +126,16 @@ def _moved_on(state: LeadState, new: Mapping[str, datetime], terms: Terms) -> It
 
 def contact_changed(state: LeadState, message: ContactChanged, terms: Terms) -> Counted:
     values = {value.name: value.value or "" for value in message.values}
-    sourced = _sourced(state, source_of(values.get(SOURCE_PROPERTY)))
+    sourced = _sourced(state, source_of(values.get(SOURCE_PROPERTY)), message.at)
     if not _is_lead(terms, Subject(properties=values), otherwise=bool(values.get(EMAIL_PROPERTY))):
         return sourced
     reached = reach(sourced.state, "lead", message.at, terms)
     return replace(reached, days=(*sourced.days, *reached.days))
 
 
-def _sourced(state: LeadState, source: str) -> Counted:
+def _sourced(state: LeadState, source: str, at: datetime) -> Counted:
     """Its source is known at last: what counted by day without one counts under it. The first source stays."""
-    if state.gone or source == UNKNOWN or state.source not in (UNKNOWN, source):
+    if state.gone(at) or source == UNKNOWN or state.source not in (UNKNOWN, source):
         return Counted(state=state)
     moved = (*_entries(state.unsourced, UNKNOWN, -1), *_entries(state.unsourced, source, 1))
     after = state if state.source == source and not moved else replace(state, source=source, unsourced=())
@@ -409,14 +409,14 @@ def _without(state: LeadState, clock_id: str) -> LeadState:
 # --- leads that become one, or none ---
 
 
-def merged(state: LeadState, survivor: str, others: Mapping[str, LeadState]) -> Counted:
+def merged(state: LeadState, survivor: str, others: Mapping[str, LeadState], at: datetime) -> Counted:
     """The lead of the key `survivor` has reached what any of them had, so that nothing counts again.
 
     What was counted stays counted. Running clocks go along until hand-off ends them. Who was never handed
     off goes on with the hand-off of another, and so with its first touch. Who is erased under one key is so
     under all.
     """
-    parted = {lead: LeadState(gone=True, erased=other.erased, merged_into=survivor) for lead, other in others.items()}
+    parted = {lead: LeadState(erased=other.erased, merged_into=survivor) for lead, other in others.items()}
     all_of_them = (state, *others.values())
     one = replace(
         state,
@@ -424,16 +424,16 @@ def merged(state: LeadState, survivor: str, others: Mapping[str, LeadState]) -> 
         settled={key: labels for lead in all_of_them for key, labels in lead.settled.items()},
     )
     if any(lead.erased for lead in all_of_them):
-        return replace(contact_erased(one, privacy=True), others=parted)
+        return replace(contact_erased(one, at, privacy=True), others=parted)
     stages, source, unsourced = dict(state.stages), state.source, state.unsourced
     untouched = [other.untouched for other in others.values() if other.untouched and not state.episode]
     for other in others.values():
         source = other.source if source == UNKNOWN else source
         unsourced = (*unsourced, *other.unsourced)
-        for stage, at in other.stages.items():
-            stages[stage] = min(at, stages.get(stage, at))
+        for stage, reached in other.stages.items():
+            stages[stage] = min(reached, stages.get(stage, reached))
     one = replace(one, stages=stages, unsourced=unsourced, untouched=state.untouched or next(iter(untouched), None))
-    return replace(_sourced(one, source), others=parted)
+    return replace(_sourced(one, source, at), others=parted)
 
 
 def leads_merged(state: LeadState, message: LeadsMerged, terms: Terms) -> Counted:
@@ -445,18 +445,18 @@ def leads_merged(state: LeadState, message: LeadsMerged, terms: Terms) -> Counte
     return Counted(state=replace(state, episode=message.episode, untouched=untouched))
 
 
-def contact_erased(state: LeadState, *, privacy: bool) -> Counted:
-    """No more is counted of it; a privacy deletion forgets it. Hand-off still ends its clocks.
+def contact_erased(state: LeadState, at: datetime, *, privacy: bool) -> Counted:
+    """No more is counted of it until it is restored; a privacy deletion forgets it. Hand-off still ends its clocks.
 
     What was counted names nobody and stays. With a merge the CRM deletes the old record: its survivor has been
     where it was.
     """
     if privacy:
-        return Counted(state=LeadState(clocks=state.clocks, settled=state.settled, gone=True, erased=True))
-    return Counted(state=replace(state, gone=True))
+        return Counted(state=LeadState(clocks=state.clocks, settled=state.settled, erased=True))
+    return Counted(state=state.deleted(at))
 
 
-def lead_erased(state: LeadState) -> Counted:
+def lead_erased(state: LeadState, at: datetime) -> Counted:
     """Hand-off has ended with it: a clock that nobody ended is no longer shown."""
     tallies = tuple(tally for clock in state.clocks.values() for tally in _gauges(clock, None))
-    return Counted(state=replace(state, clocks={}, settled={}, gone=True), tallies=tallies)
+    return Counted(state=replace(state.deleted(at), clocks={}, settled={}), tallies=tallies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from shared.agreement.goals import UNKNOWN
@@ -42,9 +42,9 @@ class LeadState:
     by day of which nobody knew yet what source they came from; `settled` the labels under which the settled
     breaches of this episode were counted, by clock, should one be taken back.
 
-    `gone`: merged away, deleted or erased. It stays known as that, because what the other topics still
-    say of it may be read later, and would count its stages again. `merged_into`: the lead that it is part
-    of now; what was deleted keeps its stages for that. `erased`: a privacy deletion forgot it.
+    `deleted_at`: when the CRM or hand-off last said that it is no lead any more; it keeps its stages, for a
+    restore or a merge, and because what the other topics still say of it may be read later. `merged_into`: the
+    lead that it is part of now. `erased`: a privacy deletion forgot it.
     """
 
     source: str = UNKNOWN
@@ -54,9 +54,20 @@ class LeadState:
     untouched: Untouched | None = None
     clocks: dict[str, RunningClock] = field(default_factory=dict)
     settled: dict[str, ClockLabels] = field(default_factory=dict)
-    gone: bool = False
+    deleted_at: datetime | None = None
     erased: bool = False
     merged_into: str = ""
+
+    def gone(self, at: datetime) -> bool:
+        """Whether what happened to it at `at` counts no more: a restored lead counts from its restore on."""
+        deleted = self.deleted_at is not None and at <= self.deleted_at
+        return self.erased or bool(self.merged_into) or deleted
+
+    def deleted(self, at: datetime) -> LeadState:
+        """The same, deleted at `at`, or later as far as is known."""
+        if self.erased:
+            return self
+        return replace(self, deleted_at=at if self.deleted_at is None else max(at, self.deleted_at))
 
     @property
     def empty(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from services.kpi.domain import counting
 from services.kpi.domain.leads import LeadState
@@ -394,40 +395,40 @@ def test_an_end_without_a_known_start_counts_and_leaves_the_gauges_alone() -> No
 
 def test_a_merge_counts_nothing_and_keeps_every_milestone() -> None:
     one = counting.contact_changed(LeadState(), contact(email="x", hs_analytics_source="OFFLINE"), TERMS).state
-    counted = counting.merged(LeadState(), SURVIVOR, {LEAD: one})
+    counted = counting.merged(LeadState(), SURVIVOR, {LEAD: one}, NOW)
     assert counted.tallies == ()
     assert counted.state.stages == one.stages
     assert counted.state.source == "OFFLINE"
-    assert counted.others[LEAD] == LeadState(gone=True, merged_into=SURVIVOR)
+    assert counted.others[LEAD] == LeadState(merged_into=SURVIVOR)
 
 
 def test_an_erased_contact_is_forgotten_and_its_clocks_wait_for_hand_off_to_end_them() -> None:
     started = counting.clock_started(LeadState(source="OFFLINE"), about(events.ClockStarted), TERMS)
-    forgotten = counting.contact_erased(started.state, privacy=True)
-    assert forgotten.state == LeadState(clocks=started.state.clocks, gone=True, erased=True)
-    gone = counting.lead_erased(forgotten.state)
+    forgotten = counting.contact_erased(started.state, NOW, privacy=True)
+    assert forgotten.state == LeadState(clocks=started.state.clocks, erased=True)
+    gone = counting.lead_erased(forgotten.state, NOW)
     assert gone.tallies == ((CLOCKS_OPEN, ("first_touch", "inbound", "urgent"), -1.0),)
-    assert gone.state == LeadState(gone=True, erased=True)
+    assert gone.state == LeadState(erased=True)
 
 
 def test_a_deletion_that_the_crm_tells_with_a_merge_makes_nothing_count_again_whichever_is_heard_first() -> None:
     known = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    deleted = counting.lead_erased(counting.contact_erased(known, privacy=False).state).state
-    survivor = counting.merged(LeadState(), SURVIVOR, {LEAD: deleted}).state
-    assert survivor == counting.merged(LeadState(), SURVIVOR, {LEAD: known}).state
+    deleted = counting.lead_erased(counting.contact_erased(known, NOW, privacy=False).state, NOW).state
+    survivor = counting.merged(LeadState(), SURVIVOR, {LEAD: deleted}, NOW).state
+    assert survivor == counting.merged(LeadState(), SURVIVOR, {LEAD: known}, NOW).state
     assert not stages(counting.contact_changed(survivor, contact(email="x"), TERMS))
 
 
 def test_who_is_erased_under_one_key_is_forgotten_under_the_other() -> None:
     known = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    erased = counting.contact_erased(known, privacy=True).state
+    erased = counting.contact_erased(known, NOW, privacy=True).state
     for survivor, other in ((known, erased), (erased, known)):
-        assert counting.merged(survivor, SURVIVOR, {LEAD: other}).state == LeadState(gone=True, erased=True)
+        assert counting.merged(survivor, SURVIVOR, {LEAD: other}, NOW).state == LeadState(erased=True)
 
 
 def test_a_clock_of_a_merged_lead_ends_with_the_survivor() -> None:
     started = counting.clock_started(LeadState(), about(events.ClockStarted), TERMS).state
-    survivor = counting.merged(LeadState(), SURVIVOR, {LEAD: started}).state
+    survivor = counting.merged(LeadState(), SURVIVOR, {LEAD: started}, NOW).state
     ended = counting.clock_cancelled(survivor, about(events.ClockCancelled, reason="merged"), TERMS)
     assert (CLOCKS_OPEN, ("first_touch", "inbound", "urgent"), -1.0) in ended.tallies
 
@@ -445,22 +446,31 @@ def test_a_hand_off_of_a_merged_lead_that_is_heard_of_late_is_waited_for_unless_
 
 def test_what_is_heard_of_an_erased_lead_afterwards_from_another_topic_is_not_counted_again() -> None:
     lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    for gone in (counting.contact_erased(lead, privacy=False), counting.lead_erased(lead)):
+    for gone in (counting.contact_erased(lead, NOW, privacy=False), counting.lead_erased(lead, NOW)):
         assert not stages(counting.lead_scored(gone.state, scored("A1"), TERMS))
         assert counting.contact_changed(gone.state, contact(hs_analytics_source="OFFLINE"), TERMS).state is gone.state
 
 
+def test_a_restored_lead_counts_what_it_had_not_reached_before_its_deletion() -> None:
+    lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
+    deleted = counting.lead_erased(counting.contact_erased(lead, NOW, privacy=False).state, NOW).state
+    later = structs.replace(scored("A1"), at=NOW + timedelta(seconds=1))
+    assert stages(counting.lead_scored(deleted, later, TERMS)) == [("mql", "unknown")]
+    late = counting.contact_erased(deleted, NOW - timedelta(days=1), privacy=False).state
+    assert not stages(counting.lead_scored(late, scored("A1"), TERMS))
+
+
 def test_what_is_heard_of_a_merged_lead_afterwards_from_another_topic_is_not_counted_again() -> None:
     lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    gone = counting.merged(LeadState(), SURVIVOR, {LEAD: lead}).others[LEAD]
+    gone = counting.merged(LeadState(), SURVIVOR, {LEAD: lead}, NOW).others[LEAD]
     assert not stages(counting.handed_off(gone, handed_off(), TERMS))
 
 
 def test_a_survivor_that_was_never_handed_off_goes_on_with_the_first_touch_of_the_merged_lead() -> None:
     waits = counting.handed_off(LeadState(), handed_off(), TERMS).state
     touched = counting.attempt_recorded(waits, attempt(), TERMS).state
-    assert counting.merged(LeadState(), SURVIVOR, {LEAD: waits}).state.untouched == waits.untouched
-    assert counting.merged(touched, SURVIVOR, {LEAD: waits}).state.untouched is None
+    assert counting.merged(LeadState(), SURVIVOR, {LEAD: waits}, NOW).state.untouched == waits.untouched
+    assert counting.merged(touched, SURVIVOR, {LEAD: waits}, NOW).state.untouched is None
 
 
 # --- by day, for goals ---
@@ -521,7 +531,7 @@ def test_no_more_move_on_than_entered_and_each_stage_is_entered_once(steps: list
 
 
 def test_who_is_gone_counts_on_no_day() -> None:
-    assert counting.lead_scored(LeadState(gone=True), scored("A1"), TERMS).days == ()
+    assert counting.lead_scored(LeadState(erased=True), scored("A1"), TERMS).days == ()
 
 
 @pytest.mark.parametrize(
@@ -567,7 +577,7 @@ def test_of_merged_contacts_what_counted_without_a_source_counts_under_the_one_t
     for source in (survivor, other):
         reached = counting.form_submitted(LeadState(), about(events.FormSubmitted, form="x"), TERMS)
         counted += [reached, counting.contact_changed(reached.state, contact(hs_analytics_source=source), TERMS)]
-    merged = counting.merged(counted[1].state, LEAD, {SURVIVOR: counted[3].state})
+    merged = counting.merged(counted[1].state, LEAD, {SURVIVOR: counted[3].state}, NOW)
     assert entries(*counted, merged) == {("lead", "OFFLINE"): 2}
     again = counting.contact_changed(merged.state, contact(hs_analytics_source="OFFLINE"), TERMS)
     assert entries(again) == {}
