@@ -468,7 +468,7 @@ async def add_to_timeline(conn: AsyncConnection, told: Sequence[HandoffMessage])
     """Keep every message (timeline_pkey: a version given twice fails the transaction)."""
     sql = """
         INSERT INTO handoff.timeline (lead, version, at, type, body)
-        SELECT lead, version, at, type, CAST(body AS jsonb)
+        SELECT lead, version, at, type, CAST(body AS json)
         FROM unnest(CAST(:leads AS text[]), CAST(:versions AS bigint[]), CAST(:ats AS timestamptz[]),
                     CAST(:types AS text[]), CAST(:bodies AS text[])) AS t(lead, version, at, type, body)
     """
@@ -524,8 +524,11 @@ async def forget(conn: AsyncConnection, leads: Sequence[str]) -> None:
     if not leads:
         return
     given = {"leads": list(leads)}
-    stripped = "UPDATE handoff.timeline SET body = body - 'information' WHERE lead = ANY(CAST(:leads AS text[]))"
-    await conn.execute(sa.text(f"{stripped} AND body ? 'information'"), given)
+    sql = """
+        UPDATE handoff.timeline SET body = CAST(CAST(body AS jsonb) - 'information' AS json)
+        WHERE lead = ANY(CAST(:leads AS text[])) AND CAST(body AS jsonb) ? 'information'
+    """
+    await conn.execute(sa.text(sql), given)
     await conn.execute(sa.text("DELETE FROM handoff.notifications WHERE lead = ANY(CAST(:leads AS text[]))"), given)
 
 
