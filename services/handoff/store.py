@@ -292,13 +292,13 @@ async def claim_due(
 
     What others hold is left to them (clocks_next, leads_wakes).
 
-    Never waits, so it cannot deadlock with those who lock in the order of keys. The document is
-    read under the lock: a clock that another has just fired is not due in it. None: it cannot be read.
+    Never waits, so it cannot deadlock with those who lock in the order of keys. The clock is locked with its
+    lead, so that it is looked at again: what another has just fired is due no longer. None: it cannot be read.
     """
     sql = """
         SELECT l.lead, l.document FROM handoff.clocks c JOIN handoff.leads l ON l.lead = c.lead
         WHERE c.next_at <= :now AND c.lead <> ALL(CAST(:without AS text[]))
-        ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l SKIP LOCKED
+        ORDER BY c.next_at LIMIT :limit FOR UPDATE OF l, c SKIP LOCKED
     """
     rows = (await conn.execute(sa.text(sql), {"now": now, "limit": limit, "without": list(without)})).all()
     if len(rows) < limit:

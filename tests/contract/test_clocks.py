@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,6 +96,32 @@ async def test_two_sweeps_of_one_instance_fire_each_clock_once(desk: Desk, monke
     assert await desk.ticking.fire() == leads * WARNINGS_AND_BREACH
     sql = "SELECT count(*), count(DISTINCT lead) FROM handoff.timeline WHERE type = 'ClockBreached'"
     assert await desk.rows(sql) == [(leads, leads)]
+
+
+class InParts:
+    """A connection on which a query gives its first fifty rows, as the driver asks for, then waits for `meanwhile`."""
+
+    def __init__(self, conn: AsyncConnection, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self._conn, self._meanwhile = conn, meanwhile
+
+    async def execute(self, sql: sa.TextClause, given: dict[str, Any]) -> Any:
+        stream = await self._conn.stream(sql, given)
+        first = await stream.fetchone()
+        await self._meanwhile()
+        rows = [*([first] if first else []), *await stream.fetchall()]
+        return SimpleNamespace(all=lambda: rows)
+
+
+async def test_what_another_fires_while_a_sweep_claims_is_left_out(desk: Desk, other: Desk) -> None:
+    """Else a whole sweep may find nothing to tell, and is taken for the last."""
+    early, late = 50, 20
+    await desk.hears(*(demo(contact) for contact in range(early + late)))
+    desk.clock.advance(DAY)
+    async with desk.engine.begin() as conn:
+        in_parts: Any = InParts(conn, lambda: everything(other))
+        claimed = await store.claim_due(in_parts, desk.clock.now(), early + late)
+        assert len(claimed) == early
+    assert await desk.rows("SELECT count(*) FROM handoff.timeline WHERE type = 'ClockBreached'") == [(late,)]
 
 
 async def test_a_sweep_that_fails_beside_another_says_why(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
