@@ -537,23 +537,26 @@ class Work(Generic[S]):
             return
         service = self.worker.service
         sql = f"""
-            INSERT INTO {service}.outbox (topic, key, value, headers)
-            SELECT topic, key, value, headers
-            FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:values AS bytea[]),
-                        CAST(:headers AS bytea[])) WITH ORDINALITY AS t(topic, key, value, headers, n)
-            ORDER BY n
+            WITH filled AS (
+                INSERT INTO {service}.outbox (topic, key, value, headers)
+                SELECT topic, key, value, headers
+                FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:values AS bytea[]),
+                            CAST(:headers AS bytea[])) WITH ORDINALITY AS t(topic, key, value, headers, n)
+                ORDER BY n
+            )
+            SELECT pg_notify(:channel, '')
         """
         records = [to_record(message, source=service) for message in messages]
         await conn.execute(
             sa.text(sql),
             {
+                "channel": f"leadpact_{service}_outbox",
                 "topics": [r.topic for r in records],
                 "keys": [r.key for r in records],
                 "values": [r.value for r in records],
                 "headers": [_pack(r.headers) for r in records],
             },
         )
-        await conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": f"leadpact_{service}_outbox"})
 
     def _committed(self, turn: _Turn[S]) -> None:
         service = self.worker.service

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.handoff.domain.lead import Clock, Lead
+from services.handoff.domain.lead import Lead
 from services.handoff.domain.notices import Notice
 from shared.errors import Refused
 from shared.events import (
@@ -28,7 +28,7 @@ from shared.events import (
 )
 
 CHANNEL: Final = "leadpact_handoff_clocks"  # told when a clock was started, moved or ended
-OUTCOMES: Final = {ClockMet: "met", ClockBreached: "breached", ClockCancelled: "cancelled"}
+OUTCOMES: Final = {ClockMet: "met", ClockCorrected: "met", ClockBreached: "breached", ClockCancelled: "cancelled"}
 _NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # not behind a backslash that is one itself
 
 _encoder = msgspec.json.Encoder()
@@ -48,7 +48,7 @@ async def load(conn: AsyncConnection, leads: Sequence[str]) -> dict[str, Lead]:
     await _make_rows(conn, leads)
     sql = "SELECT lead, document FROM handoff.leads WHERE lead = ANY(CAST(:leads AS text[])) ORDER BY lead FOR UPDATE"
     rows = await conn.execute(sa.text(sql), {"leads": list(leads)})
-    return {row.lead: _decoded(row.document) for row in rows if row.document is not None}
+    return {lead: _decoded(document) for lead, document in rows if document is not None}
 
 
 def _decoded(document: bytes) -> Lead:
@@ -87,8 +87,7 @@ async def save_leads(
 def _listed(lead: Lead) -> tuple[Any, ...]:
     """What lists and sweeps find a lead by: the columns beside its document and version."""
     agreement = lead.agreement if lead.clocks else ""
-    names = lead.state, lead.team, lead.owner, lead.priority, bool(lead.gone), agreement
-    return (*names, lead.next_due, lead.wakes_at)
+    return lead.state, lead.team, lead.owner, lead.priority, lead.gone, agreement, lead.next_due, lead.wakes_at
 
 
 async def _save_documents(conn: AsyncConnection, leads: Sequence[Lead], now: datetime) -> None:
@@ -303,7 +302,7 @@ async def claim_due(
     rows = (await conn.execute(sa.text(sql), {"now": now, "limit": limit, "without": list(without)})).all()
     if len(rows) < limit:
         rows = [*rows, *await _waking(conn, now, limit - len(rows), without=without)]
-    return {row.lead: _readable(row.document) for row in rows}
+    return {lead: _readable(document) for lead, document in rows}
 
 
 async def _waking(conn: AsyncConnection, now: datetime, limit: int, *, without: Sequence[str]) -> Sequence[sa.Row[Any]]:
@@ -350,7 +349,7 @@ async def claim_other_agreements(
     """
     given = {"tenant": tenant, "version": version, "limit": limit, "without": list(without)}
     rows = await conn.execute(sa.text(sql), given)
-    return {row.lead: _readable(row.document) for row in rows}
+    return {lead: _readable(document) for lead, document in rows}
 
 
 async def next_due(conn: AsyncConnection, *, without: Sequence[str] = ()) -> datetime | None:
@@ -372,93 +371,72 @@ async def save_clocks(conn: AsyncConnection, states: Mapping[str, Lead], told: S
     for message in told:
         if isinstance(message, ClockMessage):
             _note(rows, message)
-    if not rows:
-        return
-    left = {clock.id: clock for state in states.values() for clock in state.clocks}
-    await _insert_clocks(conn, [row for row in rows.values() if row.started], left)
-    await _update_clocks(conn, [row for row in rows.values() if not row.started], left)
-    await conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+    for state in states.values():
+        for clock in state.clocks:
+            if clock.id in rows:
+                rows[clock.id].next_at = clock.next_at
+    await _insert_clocks(conn, [row for row in rows.values() if row.started_at])
+    await _update_clocks(conn, [row for row in rows.values() if not row.started_at])
 
 
-@dataclass(kw_only=True)
-class _ClockRow:
-    """What messages say of one clock."""
+class _ClockRow(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What messages say of one clock, by the names of its columns."""
 
-    last: ClockMessage
-    started: ClockStarted | None = None
+    id: str
+    due_at: datetime | None = None
+    next_at: datetime | None = None
     outcome: str | None = None
     ended_at: datetime | None = None
     settled_at: datetime | None = None
-    corrected: bool = False
+    # Where its start is among them:
+    started_at: datetime | None = None
+    lead: str | None = None
+    kind: str | None = None
+    team: str | None = None
+    priority: str | None = None
 
 
 def _note(rows: dict[str, _ClockRow], message: ClockMessage) -> None:
-    row = rows.setdefault(message.clock_id, _ClockRow(last=message))
-    row.last = message
+    row = rows.setdefault(message.clock_id, _ClockRow(id=message.clock_id))
+    row.due_at = message.due_at
     if isinstance(message, ClockStarted):
-        row.started = message
+        row.started_at, row.lead, row.kind = message.at, message.lead, message.clock
+        row.team, row.priority = message.team, message.priority
     elif isinstance(message, ClockSettled):
         row.settled_at = message.at
-    elif isinstance(message, ClockCorrected):
-        row.outcome, row.ended_at, row.corrected = "met", message.at, True
     elif type(message) in OUTCOMES:
         row.outcome, row.ended_at = OUTCOMES[type(message)], message.at
 
 
-def _next_at(clock: Clock | None) -> datetime | None:
-    return clock.next_at if clock else None
-
-
-def _columns(rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> dict[str, list[Any]]:
-    return {
-        "ids": [row.last.clock_id for row in rows],
-        "nexts": [_next_at(left.get(row.last.clock_id)) for row in rows],
-        "outcomes": [row.outcome for row in rows],
-        "ended": [row.ended_at for row in rows],
-        "settled": [row.settled_at for row in rows],
-        "dues": [row.last.due_at for row in rows],
-    }
-
-
-async def _insert_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> None:
+async def _insert_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow]) -> None:
     """New clocks, some of which may have ended already (clocks_pkey)."""
-    if not rows:
-        return
     sql = """
-        INSERT INTO handoff.clocks
-            (id, next_at, outcome, ended_at, settled_at, due_at, lead, kind, team, priority, started_at)
-        SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:nexts AS timestamptz[]), CAST(:outcomes AS text[]),
-            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]), CAST(:dues AS timestamptz[]),
-            CAST(:leads AS text[]), CAST(:kinds AS text[]), CAST(:teams AS text[]), CAST(:priorities AS text[]),
-            CAST(:starts AS timestamptz[]))
+        WITH started AS (
+            INSERT INTO handoff.clocks
+                (id, lead, kind, team, priority, started_at, due_at, next_at, outcome, ended_at, settled_at)
+            SELECT id, lead, kind, team, priority, started_at, due_at, next_at, outcome, ended_at, settled_at
+            FROM json_populate_recordset(CAST(NULL AS handoff.clocks), CAST(:rows AS json))
+        )
+        SELECT pg_notify(:channel, '')
     """
-    started = [row.started for row in rows if row.started]
-    more = {
-        "leads": [clock.lead for clock in started],
-        "kinds": [str(clock.clock) for clock in started],
-        "teams": [clock.team for clock in started],
-        "priorities": [clock.priority for clock in started],
-        "starts": [clock.at for clock in started],
-    }
-    await conn.execute(sa.text(sql), {**_columns(rows, left), **more})
+    if rows:
+        await conn.execute(sa.text(sql), {"rows": _encoder.encode(rows).decode(), "channel": CHANNEL})
 
 
-async def _update_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow], left: Mapping[str, Clock]) -> None:
-    """What became of clocks that were there before; an outcome stays, unless a breach is taken back (clocks_pkey)."""
-    if not rows:
-        return
+async def _update_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow]) -> None:
+    """What became of clocks that were there before; a breach that is taken back is met (clocks_pkey)."""
     sql = """
-        UPDATE handoff.clocks SET next_at = t.next_at, due_at = t.due_at,
-            outcome = CASE WHEN t.corrected THEN t.outcome ELSE coalesce(clocks.outcome, t.outcome) END,
-            ended_at = CASE WHEN t.corrected THEN t.ended_at ELSE coalesce(clocks.ended_at, t.ended_at) END,
-            settled_at = coalesce(clocks.settled_at, t.settled_at)
-        FROM unnest(CAST(:ids AS text[]), CAST(:nexts AS timestamptz[]), CAST(:outcomes AS text[]),
-            CAST(:ended AS timestamptz[]), CAST(:settled AS timestamptz[]), CAST(:dues AS timestamptz[]),
-            CAST(:corrected AS boolean[]))
-            AS t(id, next_at, outcome, ended_at, settled_at, due_at, corrected)
-        WHERE clocks.id = t.id
+        WITH changed AS (
+            UPDATE handoff.clocks SET next_at = t.next_at, due_at = t.due_at,
+                outcome = coalesce(t.outcome, clocks.outcome), ended_at = coalesce(t.ended_at, clocks.ended_at),
+                settled_at = coalesce(t.settled_at, clocks.settled_at)
+            FROM json_populate_recordset(CAST(NULL AS handoff.clocks), CAST(:rows AS json)) AS t
+            WHERE clocks.id = t.id
+        )
+        SELECT pg_notify(:channel, '')
     """
-    await conn.execute(sa.text(sql), {**_columns(rows, left), "corrected": [row.corrected for row in rows]})
+    if rows:
+        await conn.execute(sa.text(sql), {"rows": _encoder.encode(rows).decode(), "channel": CHANNEL})
 
 
 # --- the timeline ---
