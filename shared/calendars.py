@@ -34,6 +34,7 @@ Hours = tuple[Opening, ...]
 Stretch = tuple[int, int]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NOTHING: Final = timedelta(0)
 MICROSECOND: Final = timedelta(microseconds=1)
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
@@ -75,6 +76,11 @@ class Span:
 
     def __str__(self) -> str:
         return f"{self.amount}{self.unit}"
+
+    @cached_property
+    def elapsed(self) -> timedelta:
+        """How long it is where a day has 24 hours."""
+        return timedelta(seconds=self.amount * SECONDS[self.unit])
 
     def __bool__(self) -> bool:
         return self.amount > 0
@@ -210,13 +216,14 @@ class Calendar:
 
         Raises Refused when that is beyond the horizon, ValueError when `working` is negative.
         """
-        moment, left = _count(start), working // MICROSECOND
-        if left < 0:
+        if working < NOTHING:
             raise ValueError("working time to add must not be negative")
-        if left == 0 or self.is_always_open:
-            return _moment(moment + left)
-        left += self._year_of(moment).passed(moment)
-        for year in _years_from(moment):
+        if not working or self.is_always_open:
+            return _later(start, working)
+        moment, left = _count(start), working // MICROSECOND
+        years = _years_from(moment)
+        left += self._year(years.start).passed(moment)
+        for year in years:
             table = self._year(year)
             if left <= table.whole:
                 return _moment(table.moment_of(left))
@@ -225,9 +232,9 @@ class Calendar:
 
     def between(self, a: datetime, b: datetime) -> timedelta:
         """The working time from `a` to `b`, negative when `b` is before `a`. Raises Refused beyond the horizon."""
-        first, last = _count(a), _count(b)
         if self.is_always_open:
-            return (last - first) * MICROSECOND
+            return (b - EPOCH) - (a - EPOCH)  # two walls may not count alike
+        first, last = _count(a), _count(b)
         if last < first:
             return -self.between(b, a)
         years = range(_moment(first).year, _moment(last).year)
@@ -245,7 +252,7 @@ class Calendar:
             return span.amount * self._open_minutes * MINUTE_US * MICROSECOND
         if span.unit == "d":
             return span.amount * self._open_minutes * MINUTE_US // sum(map(bool, self.week)) * MICROSECOND
-        return timedelta(seconds=span.amount * SECONDS[span.unit])
+        return span.elapsed
 
     @cached_property
     def is_always_open(self) -> bool:
@@ -388,6 +395,14 @@ def _count(at: datetime) -> int:
 def _moment(count: int) -> datetime:
     try:
         return EPOCH + count * MICROSECOND
+    except OverflowError:
+        raise _too_far() from None
+
+
+def _later(start: datetime, by: timedelta) -> datetime:
+    """In UTC, by elapsed time."""
+    try:
+        return EPOCH + (start - EPOCH + by)
     except OverflowError:
         raise _too_far() from None
 

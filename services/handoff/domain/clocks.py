@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final
 
 from msgspec.structs import replace
@@ -237,7 +238,7 @@ def _escalations(draft: Draft, clock: Clock) -> tuple[Escalation, ...]:
         for n, rule in enumerate(draft.agreement.follow_up.escalation, start=1)
         if clock.kind in rule.on
     ]
-    return tuple(sorted(steps, key=lambda one: (one.at, one.step)))
+    return tuple(sorted(steps, key=attrgetter("at")))  # of one moment, in the order of the agreement
 
 
 # --- how they stand still and move ---

@@ -51,23 +51,23 @@ class Draft:
 
     def tell(self, kind: type[HandoffMessage], *, at: datetime, **more: Any) -> None:
         """Say what happened, under the lead's next version."""
-        version = self.lead.version + 1
-        self.change(version=version)
-        said: dict[str, Any] = {
-            "id": identity("handoff", self.lead.lead, version),
-            "tenant": self.lead.tenant,
-            "lead": self.lead.lead,
-            "at": at,
-            "version": version,
-            "episode": self.lead.episode,
-            "agreement": self.agreement.version,
-            "cause": self.cause,
-            "actor": self.actor,
-            "team": self.lead.team,
-            "owner": self.lead.owner,
-            "priority": self.lead.priority,
-        }
-        self.messages.append(kind(**{**said, **more}))
+        lead = self.lead = replace(self.lead, version=self.lead.version + 1)
+        message = kind(
+            id=identity("handoff", lead.lead, lead.version),
+            tenant=lead.tenant,
+            lead=lead.lead,
+            at=at,
+            version=lead.version,
+            episode=lead.episode,
+            agreement=self.agreement.version,
+            cause=self.cause,
+            actor=self.actor,
+            team=lead.team,
+            owner=lead.owner,
+            priority=lead.priority,
+            **more,
+        )
+        self.messages.append(message)
 
     def take(self, decision: HandoffDecision) -> None:
         """Go on from what was decided on the lead as it is by now."""
