@@ -80,8 +80,8 @@ class Scorer:
         """The lead as it is to be kept, and its new score when there is something to tell.
 
         That is: a change of grades, fit points, journey, disqualification, forms, profile or what is to
-        be found out since it was last told, or of whether a trigger holds, interest that this message moved by
-        0.1 or more, its return after a deletion, or a deletion that is heard of after its return.
+        be found out since it was last told, or of whether a trigger holds, a signal of interest that this message
+        moved by 0.1 or more, its return after a deletion, or a deletion that is heard of after its return.
         Fading alone tells nothing until a grade or the journey changes with it, which `fade` tells.
         """
         if after is before or after.gone or self._stays(before, after, now):
@@ -173,9 +173,10 @@ class Scorer:
         return self._interest.judge(acts_of(lead, self.followed), now.timestamp())
 
     def _moved(self, before: Lead, after: Lead, score: Score, now: datetime) -> bool:
+        """Whether its acts are worth something else than before, be it that a cap takes it again."""
         if _did_nothing(before, after):
             return False
-        return self._judge_interest(before, now).points != score.interest.points
+        return _worth(self._judge_interest(before, now)) != _worth(score.interest)
 
     def _digest(self, score: Score, known: _Known) -> str:
         forms = [(act.at, act.form) for act in known.forms]
@@ -226,6 +227,10 @@ class Scorer:
             former_agreement=_former(lead, self.version),
             to_find_out=_to_find_out(score),
         )
+
+
+def _worth(interest: InterestScore) -> list[tuple[str, float]]:
+    return [(reason.rule, reason.points) for reason in interest.reasons]
 
 
 def _did_nothing(before: Lead, after: Lead) -> bool:

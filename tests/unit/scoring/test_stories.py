@@ -158,6 +158,18 @@ def test_what_a_cap_took_is_told_as_a_reason() -> None:
     assert story.score.interest.points == 60
 
 
+def test_a_visit_that_a_cap_takes_whole_is_told_as_what_it_was_and_not_with_the_next_fact() -> None:
+    story = Story()
+    for n in range(4):
+        story.visits(f"https://x.example/pricing/{n}")
+    before, known = story.last, {act.id for act in story.lead.pages}
+    story.visits("https://x.example/pricing/4")
+    assert (story.last.version, story.last.interest) == (before.version + 1, before.interest)
+    assert {act.id for act in story.lead.pages} - known == {story.last.cause}
+    version = story.last.version
+    assert story.visits("https://x.example/jobs").last.version == version
+
+
 def test_a_late_form_is_worth_what_is_left_of_it() -> None:
     assert Story().submits("demo-request", ago=5 * DAY).last.interest == 30
 
