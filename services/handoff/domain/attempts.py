@@ -38,7 +38,7 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
     if lead.gone:
         return HandoffDecision(state=lead.having_heard(message))
     began = lead.handed_off_at is not None and at >= lead.handed_off_at
-    if not (began or lead.breaches):  # whose were another lead's, before a merge, may lie before the hand-off
+    if not (began or lead.breaches):  # what was done before the hand-off may take a breach back, no more
         return HandoffDecision(state=lead)
     known = next((one for one in lead.attempts if one.activity == message.activity), None)
     draft = passing.begin(lead, agreement, message.id, now=now, until=at, inclusive=False)
@@ -46,10 +46,11 @@ def logged(lead: Lead, message: ActivityLogged, agreement: Agreement, now: datet
     if known is not None:
         _correct(draft, known, message, at)
     elif message.direction is Direction.INBOUND:
-        answered(draft, message.activity, message.channel, at)
+        if began:
+            answered(draft, message.activity, message.channel, at)
     elif not _by_a_person(message, agreement):
         pass
-    elif allows(draft.lead.state, Cause.ATTEMPT):
+    elif began and allows(draft.lead.state, Cause.ATTEMPT):
         record(draft, _attempt(message, at))
     else:
         _not_counted(draft, _attempt(message, at))

@@ -28,6 +28,7 @@ from shared.events import (
     ClockStarted,
     ClockWarned,
     DealWon,
+    Direction,
     LeadAccepted,
     LeadAssigned,
     LeadDisqualified,
@@ -225,6 +226,16 @@ def test_a_late_touch_settles_the_breach() -> None:
     assert story.only(ClockSettled).reason == "touched"
     assert story.only(ClockSettled).late_s == HOUR.total_seconds()
     assert not story.heard(ClockMet)
+
+
+def test_what_was_before_the_hand_off_is_no_attempt_and_stops_no_chase_of_who_was_late() -> None:
+    story = Story().after(timedelta(days=5)).asks_for_a_demo()
+    began = story.now
+    story.after(URGENT + HOUR).activity().after(HOUR)
+    before = began - timedelta(days=4)
+    assert story.activity(at=before).told == []
+    assert story.activity(Outcome.REPLIED, direction=Direction.INBOUND, by="", at=before).told == []
+    assert (len(story.lead.attempts), story.lead.replied) == (1, False)
 
 
 def test_a_late_touch_heard_of_before_the_breach_was_noticed_is_a_breach_all_the_same() -> None:
