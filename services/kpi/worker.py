@@ -58,7 +58,7 @@ def _contact_erased(state: LeadState, message: ContactErased, facts: Facts[LeadS
 
 
 def _lead_erased(state: LeadState, message: LeadErased, facts: Facts[LeadState]) -> KpiDecision:
-    return _decision(counting.lead_erased(state, message.at))
+    return _decision(counting.lead_erased(state))
 
 
 def _keys(message: Message) -> Sequence[str]:

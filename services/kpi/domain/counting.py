@@ -456,7 +456,7 @@ def contact_erased(state: LeadState, at: datetime, *, privacy: bool) -> Counted:
     return Counted(state=state.deleted(at))
 
 
-def lead_erased(state: LeadState, at: datetime) -> Counted:
-    """Hand-off has ended with it: a clock that nobody ended is no longer shown."""
+def lead_erased(state: LeadState) -> Counted:
+    """Hand-off has ended with it: a clock that nobody ended is no longer shown. When it was deleted the CRM tells."""
     tallies = tuple(tally for clock in state.clocks.values() for tally in _gauges(clock, None))
-    return Counted(state=replace(state.deleted(at), clocks={}, settled={}), tallies=tallies)
+    return Counted(state=replace(state, clocks={}, settled={}), tallies=tallies)

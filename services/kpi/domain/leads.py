@@ -42,7 +42,7 @@ class LeadState:
     by day of which nobody knew yet what source they came from; `settled` the labels under which the settled
     breaches of this episode were counted, by clock, should one be taken back.
 
-    `deleted_at`: when the CRM or hand-off last said that it is no lead any more; it keeps its stages, for a
+    `deleted_at`: when it was last deleted, as the CRM says; it keeps its stages, for a
     restore or a merge, and because what the other topics still say of it may be read later. `merged_into`: the
     lead that it is part of now. `erased`: a privacy deletion forgot it.
     """
@@ -65,8 +65,6 @@ class LeadState:
 
     def deleted(self, at: datetime) -> LeadState:
         """The same, deleted at `at`, or later as far as is known."""
-        if self.erased:
-            return self
         return replace(self, deleted_at=at if self.deleted_at is None else max(at, self.deleted_at))
 
     @property

@@ -406,14 +406,14 @@ def test_an_erased_contact_is_forgotten_and_its_clocks_wait_for_hand_off_to_end_
     started = counting.clock_started(LeadState(source="OFFLINE"), about(events.ClockStarted), TERMS)
     forgotten = counting.contact_erased(started.state, NOW, privacy=True)
     assert forgotten.state == LeadState(clocks=started.state.clocks, erased=True)
-    gone = counting.lead_erased(forgotten.state, NOW)
+    gone = counting.lead_erased(forgotten.state)
     assert gone.tallies == ((CLOCKS_OPEN, ("first_touch", "inbound", "urgent"), -1.0),)
     assert gone.state == LeadState(erased=True)
 
 
 def test_a_deletion_that_the_crm_tells_with_a_merge_makes_nothing_count_again_whichever_is_heard_first() -> None:
     known = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    deleted = counting.lead_erased(counting.contact_erased(known, NOW, privacy=False).state, NOW).state
+    deleted = counting.lead_erased(counting.contact_erased(known, NOW, privacy=False).state).state
     survivor = counting.merged(LeadState(), SURVIVOR, {LEAD: deleted}, NOW).state
     assert survivor == counting.merged(LeadState(), SURVIVOR, {LEAD: known}, NOW).state
     assert not stages(counting.contact_changed(survivor, contact(email="x"), TERMS))
@@ -446,14 +446,14 @@ def test_a_hand_off_of_a_merged_lead_that_is_heard_of_late_is_waited_for_unless_
 
 def test_what_is_heard_of_an_erased_lead_afterwards_from_another_topic_is_not_counted_again() -> None:
     lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    for gone in (counting.contact_erased(lead, NOW, privacy=False), counting.lead_erased(lead, NOW)):
-        assert not stages(counting.lead_scored(gone.state, scored("A1"), TERMS))
-        assert counting.contact_changed(gone.state, contact(hs_analytics_source="OFFLINE"), TERMS).state is gone.state
+    gone = counting.lead_erased(counting.contact_erased(lead, NOW, privacy=False).state).state
+    assert not stages(counting.lead_scored(gone, scored("A1"), TERMS))
+    assert counting.contact_changed(gone, contact(hs_analytics_source="OFFLINE"), TERMS).state is gone
 
 
 def test_a_restored_lead_counts_what_it_had_not_reached_before_its_deletion() -> None:
     lead = counting.contact_changed(LeadState(), contact(email="x"), TERMS).state
-    deleted = counting.lead_erased(counting.contact_erased(lead, NOW, privacy=False).state, NOW).state
+    deleted = counting.lead_erased(counting.contact_erased(lead, NOW, privacy=False).state).state
     later = structs.replace(scored("A1"), at=NOW + timedelta(seconds=1))
     assert stages(counting.lead_scored(deleted, later, TERMS)) == [("mql", "unknown")]
     late = counting.contact_erased(deleted, NOW - timedelta(days=1), privacy=False).state
