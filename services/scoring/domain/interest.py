@@ -104,7 +104,7 @@ class Judge:
             journey=stands[1],
             families=families,
             reasons=self._reasons(sums, causes, families),
-            stands_until=min(window_ends, self._stands_until(stands, families, len(sums), now)),
+            stands_until=self._stands_until(stands, families, len(sums), window_ends, now),
         )
 
     def falls_at(self, acts: Iterable[Did], now: float) -> float:
@@ -142,8 +142,10 @@ class Judge:
             last, after = (middle, after) if holds(middle) else (last, middle)
         return float(begin + after)
 
-    def _stands_until(self, stands: tuple[str, str], families: dict[str, float], signals: int, now: float) -> float:
-        """As if everything faded as fast as the fastest does: no later than it falls, but for ends of windows."""
+    def _stands_until(
+        self, stands: tuple[str, str], families: dict[str, float], signals: int, window_ends: float, now: float
+    ) -> float:
+        """As if everything faded as fast as the fastest does, and a window took all: no later than it falls."""
         if stands == self._rest:
             return inf
         level, stage = stands
@@ -151,7 +153,8 @@ class Judge:
         limits += [(families[name], points) for name, points in self._needed.get(stage, {}).items()]
         slack = _slack(signals)
         left = max([(least + slack) / (points - slack) if points > slack else 1.0 for points, least in limits if least])
-        return now if left >= 1.0 else now - log2(left) * self._fastest_s
+        until = min(window_ends, now if left >= 1.0 else now - log2(left) * self._fastest_s)
+        return until if until - now < LONGEST_S else inf
 
     def _counted(self, acts: Iterable[Did]) -> Iterator[tuple[_Signal, Did]]:
         """Every act with each signal that it counts for; of what counts once the newest, which fades last."""

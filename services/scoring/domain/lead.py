@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import takewhile
 from math import inf
+from operator import itemgetter
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -265,8 +266,11 @@ def _with(acts: tuple[Act, ...], more: tuple[Act, ...], limit: int) -> tuple[Act
     if not new:
         return acts
     at_once = len(new) > 1 or any(act.at == new[0].at for act in acts)
-    newest = tuple(sorted(_once((*acts, *new)) if at_once else (*acts, *new))[-limit:])
+    newest = tuple(sorted(_once((*acts, *new)) if at_once else (*acts, *new), key=_by_time)[-limit:])
     return acts if newest == acts else newest
+
+
+_by_time: Final = itemgetter(0, 2, 3)  # not by the id, of which a later word may tell a lesser
 
 
 def _once(acts: Iterable[Act]) -> Iterator[Act]:

@@ -84,6 +84,9 @@ def test_who_never_showed_interest_or_has_none_left_waits_for_nothing() -> None:
     assert Story().has(**CEO).lead.fades_at is None
     assert Story().visits("https://x.example/jobs").lead.fades_at is None
     assert Story().submits("ebook", ago=400 * DAY).lead.fades_at is None
+    story = Story()
+    story.agreement = one(on="form_submitted", points=5, within="60d")
+    assert story.submits("x").lead.fades_at is None
 
 
 def test_the_end_of_a_window_is_a_fall_of_its_own() -> None:
@@ -222,6 +225,8 @@ def test_nothing_that_is_told_changes_before_its_moment_and_something_does_then(
     falls_at = scorer._falls_at(lead, now)
     assert scorer.score(lead, now).interest.stands_until <= falls_at
     stands = standing(scorer.score(lead, now))
+    if standing(scorer.score(lead, now)) == standing(scorer.score(Lead(), now)):
+        assert scorer.score(lead, now).interest.stands_until == float("inf")
     if falls_at == float("inf"):
         assert stands == standing(scorer.score(lead, now + 4000 * DAY)) == standing(scorer.score(Lead(), now))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.scoring.domain.lead import MAX_ENGAGEMENTS, MAX_FORMS, MAX_PAGES, Lead, united
+from services.scoring.domain.lead import MAX_ENGAGEMENTS, MAX_FORMS, MAX_PAGES, Act, Lead, _with, united
 from services.scoring.domain.score import Score, scorer_of
 from services.scoring.worker import HANDLERS
 from shared.agreement import Agreement, load
@@ -200,6 +201,17 @@ def test_of_too_many_acts_the_newest_are_kept_in_whatever_order_they_came(
     lead = after(data.draw(st.permutations([*history, *later])))
     assert untold(lead) == untold(after([*history, *later]))
     assert {act.id for act in (*lead.forms, *lead.pages)} == {message.id for message in later}
+
+
+@given(told=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), unique=True), data=st.data())
+def test_of_too_many_acts_at_one_moment_the_same_are_kept_whoever_told_them_first(
+    told: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """One act may be told under two ids, the lesser one last."""
+    acts = [Act(1.0, id_ + page, "", page) for id_, page in told]
+    orders = acts, data.draw(st.permutations(acts))
+    one, other = (reduce(lambda known, act: _with(known, (act,), 2), order, ()) for order in orders)
+    assert [(act.at, act.page) for act in one] == [(act.at, act.page) for act in other]
 
 
 @settings(max_examples=100, deadline=None)
