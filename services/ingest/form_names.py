@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from services.ingest.metrics import IngestMetrics
-from shared.crm.hubspot import CRM_REFUSED, HubSpot
+from shared.crm.hubspot import CRM_MISSING, HubSpot
 from shared.errors import Later, Refused
 
 MAX_KEPT: Final = 1000  # of all tenants, the last that were asked for
@@ -69,8 +69,8 @@ class FormNames:
             count(KIND, "refused").inc()
             return ""
         except Later as error:
-            count(KIND, "missing" if error.code == CRM_REFUSED else "failed").inc()
-            if error.code == CRM_REFUSED:
+            count(KIND, "missing" if error.code == CRM_MISSING else "failed").inc()
+            if error.code == CRM_MISSING:
                 return ""
             raise
         count(KIND, "found").inc()

@@ -79,7 +79,7 @@ async def reconcile(
                 await publish([to_record(message, source="ingest") for message in deletions])
             done.deleted[RecordType.CONTACT] += len(deletions)
     except Refused as error:
-        done.left_out[RecordType.CONTACT] = error.message
+        done.left_out.setdefault(RecordType.CONTACT, f"those that were deleted: {error.message}")
     return done
 
 

@@ -181,6 +181,7 @@ FURTHER_EMAILS: Final = "hs_additional_emails"  # parted by semicolons
 BAD_REQUEST: Final = "crm_bad_request"
 BUSY: Final = "crm_busy"
 CRM_REFUSED: Final = "crm_refused"
+CRM_MISSING: Final = "crm_missing"  # it answered 404
 MISSING_SCOPE: Final = "crm_missing_scope"
 _PLURALS: Final[Mapping[RecordType, str]] = {RecordType.COMPANY: "companies"}
 
@@ -396,7 +397,7 @@ class HubSpot:
         return page.results, page.after if page.after != after else ""
 
     async def form_name(self, guid: str) -> str:
-        """What people call a form. Raises Later CRM_REFUSED also where there is none of this guid."""
+        """What people call a form. Raises Later CRM_MISSING where there is none of this guid."""
         return _decoded(await self._send("GET", f"/marketing/v3/forms/{guid}"), _Form).name
 
     async def portal(self) -> int:
@@ -454,7 +455,8 @@ class HubSpot:
         if answer.status_code in (401, 403):
             why = "the CRM refuses the token or its scopes: see LEADPACT_HUBSPOT_TOKEN"
             raise Later(CRM_REFUSED, why, after_s=REFUSED_AGAIN_S)
-        raise Later(CRM_REFUSED, f"the CRM answered {answer.status_code} to {path}", after_s=REFUSED_AGAIN_S)
+        code = CRM_MISSING if answer.status_code == 404 else CRM_REFUSED
+        raise Later(code, f"the CRM answered {answer.status_code} to {path}", after_s=REFUSED_AGAIN_S)
 
     async def _wait_to_search(self) -> None:
         """Searches have a limit of their own. One task searches at a time."""

@@ -86,7 +86,6 @@ async def test_by_whichever_name_it_is_told_it_is_the_same_fact() -> None:
     [
         (httpx.Response(404, json={"category": "OBJECT_NOT_FOUND"}), "missing"),
         (httpx.Response(403, json={"category": "MISSING_SCOPES"}), "refused"),
-        (httpx.Response(403), "missing"),
     ],
 )
 async def test_where_the_crm_does_not_tell_the_guid_stays(answer: httpx.Response, outcome: str) -> None:
@@ -102,6 +101,15 @@ async def test_without_a_token_the_guid_stays() -> None:
 async def test_a_crm_that_is_away_is_waited_for() -> None:
     with pytest.raises(Later, match="asks to wait"):
         await Crm(rate_limit=0).lookups([submission(DEMO.said)])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_token_that_is_refused_is_waited_for_too(status: int) -> None:
+    """Told under its guid now, the submission would be told so for good."""
+    crm = Crm(answer=httpx.Response(status))
+    with pytest.raises(Later, match="refuses the token"):
+        await told(crm, DEMO.said)
+    assert crm.counted("failed") == 1
 
 
 async def test_a_name_is_no_guid_and_nobody_is_asked() -> None:
