@@ -234,8 +234,7 @@ class _Paging(msgspec.Struct, frozen=True):
     next: _Next | None = None
 
 
-class _Page(msgspec.Struct, frozen=True):
-    results: list[Record] = []
+class _Paged(msgspec.Struct, frozen=True, kw_only=True):
     paging: _Paging | None = None
 
     @property
@@ -244,15 +243,13 @@ class _Page(msgspec.Struct, frozen=True):
         return self.paging.next.after if self.paging and self.paging.next else ""
 
 
-class _Association(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+class _Page(_Paged, frozen=True):
+    results: list[Record] = []
+
+
+class _Association(_Paged, frozen=True, rename={"from_": "from"}):
     from_: _From
     to: list[_End] = []
-    paging: _Paging | None = None
-
-    @property
-    def after(self) -> str:
-        """Where the record's next page begins; "" when this is the last."""
-        return self.paging.next.after if self.paging and self.paging.next else ""
 
 
 class _Associations(msgspec.Struct, frozen=True):
@@ -276,9 +273,8 @@ class _Owner(msgspec.Struct, frozen=True):
     email: str | None = None
 
 
-class _Owners(msgspec.Struct, frozen=True):
+class _Owners(_Paged, frozen=True):
     results: list[_Owner] = []
-    paging: _Paging | None = None
 
 
 class _Problem(msgspec.Struct, frozen=True, rename="camel"):
@@ -417,7 +413,7 @@ class HubSpot:
             path = f"/crm/v3/owners?limit={MAX_READ}" + (f"&after={after}" if after else "")
             page = _decoded(await self._send("GET", path), _Owners)
             found |= {one.email.casefold(): one.id for one in page.results if one.email}
-            before, after = after, page.paging.next.after if page.paging and page.paging.next else ""
+            before, after = after, page.after
             if after in ("", before):
                 return found
 
