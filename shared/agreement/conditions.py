@@ -26,6 +26,7 @@ from shared.agreement.properties import (
     VALUES_SCHEMA,
     any_of,
     property_condition,
+    some_of,
     texts,
 )
 from shared.agreement.spelling import plain
@@ -321,18 +322,13 @@ def schemas(at: str) -> dict[str, Any]:
     }
 
 
-def _some_of(values: Sequence[str]) -> dict[str, Any]:
-    one = {"enum": list(values)}
-    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
-
-
 _WORD_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "grade": (VALUES_SCHEMA, "Fit and interest together, as A1, or by a name of your own."),
     "fit": (VALUES_SCHEMA, "How well person and company match, as A."),
     "interest": (VALUES_SCHEMA, "How much the lead wants, as 1."),
-    "journey": (_some_of(("awareness", "consideration", "decision")), "How far the lead is on its way to buy."),
+    "journey": (some_of(("awareness", "consideration", "decision")), "How far the lead is on its way to buy."),
     "deal_stage": (VALUES_SCHEMA, "The stage of the lead's deal, as the CRM names it."),
-    "sales": (_some_of(STATES_OF_SALES), "What Sales said of the lead."),
+    "sales": (some_of(STATES_OF_SALES), "What Sales said of the lead."),
     "form_submitted": (VALUES_SCHEMA, "A form by its name, several, or any."),
     "form": (VALUES_SCHEMA, "The same as form_submitted."),
     "definition": ({"type": "string"}, "One of the definitions holds."),

@@ -232,17 +232,22 @@ SIGNS: Final[dict[str, Callable[[str], str]]] = {"country_in": countries.signs, 
 # --- as JSON Schema ---
 
 VALUE_SCHEMA: Final[dict[str, Any]] = {"type": ["string", "number", "boolean"]}
-VALUES_SCHEMA: Final[dict[str, Any]] = {
-    "anyOf": [VALUE_SCHEMA, {"type": "array", "items": VALUE_SCHEMA, "minItems": 1}]
-}
+
+
+def one_or_several(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of such a value, or of a list of them."""
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
+def some_of(values: Iterable[str]) -> dict[str, Any]:
+    """The same of one of these values."""
+    return one_or_several({"enum": list(values)})
+
+
+VALUES_SCHEMA: Final = one_or_several(VALUE_SCHEMA)
 _NUMBER: Final[dict[str, Any]] = {"type": "number"}
 _RANGE: Final[dict[str, Any]] = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
 _TRUTH: Final[dict[str, Any]] = {"type": "boolean"}
-
-
-def _some_of(values: Iterable[str]) -> dict[str, Any]:
-    one = {"enum": list(values)}
-    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
 TEST_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
@@ -258,7 +263,7 @@ TEST_SCHEMAS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "free_mailbox": (_TRUTH, "The address is where anyone gets a mailbox, also one to be thrown away."),
     "throwaway_mailbox": (_TRUTH, "The address is where mailboxes are made to be thrown away."),
     "country_in": (VALUES_SCHEMA, "It is one of these countries, by any of their names in any language, or code."),
-    "seniority": (_some_of(titles.SENIORITY), "The title says one of these, in any of nine languages."),
+    "seniority": (some_of(titles.SENIORITY), "The title says one of these, in any of nine languages."),
     EXISTS: (_TRUTH, "Whether the property is known at all."),
 }
 PROPERTY_SCHEMA: Final[dict[str, Any]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 from shared.agreement.conditions import REFERRED, schemas
 from shared.agreement.grades import USUAL_FIT, USUAL_LEVELS, joined
 from shared.agreement.model import Agreement
-from shared.agreement.properties import VALUE_SCHEMA
+from shared.agreement.properties import VALUE_SCHEMA, one_or_several
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 CONDITION: Final = "#/$defs/Condition"
@@ -37,8 +37,7 @@ def text() -> str:
 def _offering(condition: dict[str, Any]) -> dict[str, Any]:
     words = dict(condition["properties"])
     for word, usual in USUAL.items():
-        one = {**VALUE_SCHEMA, "examples": usual}
-        words[word] = {**words[word], "anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+        words[word] = words[word] | one_or_several({**VALUE_SCHEMA, "examples": usual})
     return {**condition, "properties": words}
 
 
