@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.agreement.kpis import Promise
 from shared.events import ClockKind
 
-Promise = Literal["accept", "first_touch", "cadence", "decision"]
 Ratio = float | None  # null where there is nothing to divide by
 
 

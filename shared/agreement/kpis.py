@@ -9,6 +9,8 @@ from pydantic import Field
 from shared.agreement.goals import Conversions
 from shared.agreement.values import Duration, Part, Share, Working
 
+Promise = Literal["accept", "first_touch", "cadence", "decision"]
+
 
 class SpeedToLead(Part):
     """From the lead's own act to the first attempt, in working time."""
@@ -34,7 +36,7 @@ class ConversionTargets(Conversions):
 class Kpis(Part):
     """Targets that the kpi service shows beside what is."""
 
-    sla_compliance: dict[Literal["accept", "first_touch", "cadence", "decision"], Share] = {}
+    sla_compliance: dict[Promise, Share] = {}
     """How many of the promises are kept, by promise."""
     speed_to_lead: SpeedToLead = SpeedToLead()
     """How fast leads are touched."""
