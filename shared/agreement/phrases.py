@@ -19,6 +19,12 @@ def asked(about: str, name: str, op: str, wanted: Sequence[str], language: Langu
     return _of_lead(about, wanted, language)
 
 
+def at_stake(points: float, language: Language) -> str:
+    """What knowing a rule of fit would give or take; "" for one without points."""
+    said = language.count("{number} point", "{number} points", abs(points)) if points else ""
+    return language.say("may cost {points}", points=said) if points < 0 else said
+
+
 def _of_property(name: str, op: str, wanted: Sequence[str], language: Language) -> str:
     say, values = language.say, language.either(wanted)
     match op:

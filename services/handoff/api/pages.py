@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from services.handoff.domain.lead import Lead
 from services.handoff.domain.machine import Cause
+from shared.agreement.phrases import at_stake
 from shared.events import Channel, Outcome, State, ToFindOut
 from shared.languages import DAY_AND_TIME, Language
 
@@ -62,6 +63,9 @@ HEADERS: Final = {
 }
 
 
+Say = Callable[[str], str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """What a page says of a command: its heading, what pressing the button means, the button, and what was done."""
@@ -72,63 +76,56 @@ class Words:
     done: str
 
 
+# Only what is asked for is said.
+_WORDS: Final[Mapping[Cause, Callable[[Say], Words]]] = {
+    Cause.ACCEPT: lambda say: Words(
+        heading=say("Accept this lead?"),
+        means=say("You take it on, and Marketing knows that it is with you."),
+        button=say("Accept"),
+        done=say("You have accepted the lead."),
+    ),
+    Cause.ATTEMPT: lambda say: Words(
+        heading=say("Log a contact attempt"),
+        means=say("It counts as made now, by you. The first one accepts the lead, too."),
+        button=say("Log the attempt"),
+        done=say("Your attempt is counted."),
+    ),
+    Cause.QUALIFY: lambda say: Words(
+        heading=say("Qualify this lead?"),
+        means=say("You say that it is an SQL. Nothing more is asked of you by a clock."),
+        button=say("Qualify"),
+        done=say("The lead is qualified."),
+    ),
+    Cause.RESUME: lambda say: Words(
+        heading=say("Resume this lead?"),
+        means=say("The clocks run on with the time that they had left."),
+        button=say("Resume"),
+        done=say("The clocks run again."),
+    ),
+    Cause.REJECT: lambda say: Words(
+        heading=say("Reject this lead?"),
+        means=say("It is not what was agreed, and goes back to Marketing before any contact."),
+        button=say("Reject"),
+        done=say("The lead is back with Marketing."),
+    ),
+    Cause.RETURN: lambda say: Words(
+        heading=say("Return this lead?"),
+        means=say("You tried, and it is not the time. It goes back to Marketing, into the track that fits the reason."),
+        button=say("Return"),
+        done=say("The lead is back with Marketing."),
+    ),
+    Cause.DISQUALIFY: lambda say: Words(
+        heading=say("Disqualify this lead?"),
+        means=say("It is out for good, for Sales and for Marketing."),
+        button=say("Disqualify"),
+        done=say("The lead is disqualified."),
+    ),
+}
+
+
 def words(command: Cause, language: Language) -> Words:
     """Of one of the commands that have links."""
-    return (_following_up(language) | _giving_back(language))[command]
-
-
-def _following_up(language: Language) -> dict[Cause, Words]:
-    return {
-        Cause.ACCEPT: Words(
-            heading=language.say("Accept this lead?"),
-            means=language.say("You take it on, and Marketing knows that it is with you."),
-            button=language.say("Accept"),
-            done=language.say("You have accepted the lead."),
-        ),
-        Cause.ATTEMPT: Words(
-            heading=language.say("Log a contact attempt"),
-            means=language.say("It counts as made now, by you. The first one accepts the lead, too."),
-            button=language.say("Log the attempt"),
-            done=language.say("Your attempt is counted."),
-        ),
-        Cause.QUALIFY: Words(
-            heading=language.say("Qualify this lead?"),
-            means=language.say("You say that it is an SQL. Nothing more is asked of you by a clock."),
-            button=language.say("Qualify"),
-            done=language.say("The lead is qualified."),
-        ),
-        Cause.RESUME: Words(
-            heading=language.say("Resume this lead?"),
-            means=language.say("The clocks run on with the time that they had left."),
-            button=language.say("Resume"),
-            done=language.say("The clocks run again."),
-        ),
-    }
-
-
-def _giving_back(language: Language) -> dict[Cause, Words]:
-    return {
-        Cause.REJECT: Words(
-            heading=language.say("Reject this lead?"),
-            means=language.say("It is not what was agreed, and goes back to Marketing before any contact."),
-            button=language.say("Reject"),
-            done=language.say("The lead is back with Marketing."),
-        ),
-        Cause.RETURN: Words(
-            heading=language.say("Return this lead?"),
-            means=language.say(
-                "You tried, and it is not the time. It goes back to Marketing, into the track that fits the reason."
-            ),
-            button=language.say("Return"),
-            done=language.say("The lead is back with Marketing."),
-        ),
-        Cause.DISQUALIFY: Words(
-            heading=language.say("Disqualify this lead?"),
-            means=language.say("It is out for good, for Sales and for Marketing."),
-            button=language.say("Disqualify"),
-            done=language.say("The lead is disqualified."),
-        ),
-    }
+    return _WORDS[command](language.say)
 
 
 def state(lead: Lead, language: Language) -> str:
@@ -255,11 +252,8 @@ def to_find_out(unknown: Iterable[ToFindOut], language: Language) -> str:
 
 
 def _at_stake(one: ToFindOut, language: Language) -> str:
-    points = language.count("{number} point", "{number} points", abs(one.points)) if one.points else ""
-    if one.points < 0:
-        points = language.say("may cost {points}", points=points)
     rules_out = language.say("may rule it out: {reason}", reason=one.disqualify) if one.disqualify else ""
-    return ", ".join(filter(None, (points, rules_out)))
+    return ", ".join(filter(None, (at_stake(one.points, language), rules_out)))
 
 
 def sentence(text: str) -> str:

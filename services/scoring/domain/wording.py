@@ -15,7 +15,7 @@ from services.scoring.domain.history import AGREEMENT_CHANGED, INTEREST_FADED, E
 from services.scoring.domain.score import Score
 from shared.agreement import Agreement
 from shared.agreement.conditions import in_words
-from shared.agreement.phrases import stage
+from shared.agreement.phrases import at_stake, stage
 from shared.agreement.qualification import TOLD_BY, Signal
 from shared.events import Reason, ToFindOut
 from shared.languages import ENGLISH, Language
@@ -71,11 +71,8 @@ class Wording:
 
     def _at_stake(self, one: ToFindOut) -> str:
         what, rule = self._language.together(one.properties), self.rule(one.rule)
-        points = self._language.count("{number} point", "{number} points", abs(one.points)) if one.points else ""
-        if one.points < 0:
-            points = self._language.say("may cost {points}", points=points)
         out = self._language.say("may rule it out") if one.disqualify else ""
-        return f"{what} ({rule}: {', '.join(filter(None, (points, out)))})"
+        return f"{what} ({rule}: {', '.join(filter(None, (at_stake(one.points, self._language), out)))})"
 
     def since_then(self, score: Score, entry: Entry, agreement: str) -> str:
         """Why the grade is another by now than the newest told score has; "" when it is not."""
