@@ -113,20 +113,13 @@ def _adopt(survivor: Draft, other: Lead, now: datetime) -> None:
 
     What was overdue there is overdue here: else nobody would owe it any longer.
     """
+    joining.take_place(survivor, other)
     survivor.change(
-        episode=survivor.lead.episode + 1,
         state=other.state,
-        team=other.team,
-        owner=other.owner,
-        priority=other.priority,
-        trigger=other.trigger,
-        fit_grade=other.fit_grade,
         owners=other.owners,
-        turn=other.turn,
         ready_at=other.ready_at,
         handed_off_at=other.handed_off_at,
         assigned_at=other.assigned_at,
-        accepted_at=other.accepted_at,
         pause=other.pause,
         stood=other.stood,
         ended_at=None,

@@ -62,8 +62,8 @@ def join(draft: Draft, other: Lead, *, until: datetime, now: datetime) -> None:
         return
     passing.follow(draft, now)
     nobodys = bool(theirs.team) and not draft.lead.team
-    if nobodys:
-        _take_place(draft, theirs)
+    if nobodys:  # a deal alone made the survivor what it is
+        take_place(draft, theirs)
     _take_facts(draft, theirs)
     tell(draft, other, now)
     if nobodys:
@@ -144,8 +144,8 @@ def _drop_what_is_done(draft: Draft, theirs: Lead, *, asked: bool) -> None:
         clocks.cancel(draft, clock, clock.started_at, attempts.ATTEMPTED_BEFORE)
 
 
-def _take_place(draft: Draft, theirs: Lead) -> None:
-    """A deal alone made the survivor what it is, and nobody had it: it is with whoever had the other."""
+def take_place(draft: Draft, theirs: Lead) -> None:
+    """Its next episode is with whoever had the other, as the other came to them."""
     draft.change(
         episode=draft.lead.episode + 1,
         team=theirs.team,
