@@ -419,8 +419,7 @@ async def _insert_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow]) -> No
         )
         SELECT pg_notify(:channel, '')
     """
-    if rows:
-        await conn.execute(sa.text(sql), {"rows": _encoder.encode(rows).decode(), "channel": CHANNEL})
+    await _write_clocks(conn, sql, rows)
 
 
 async def _update_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow]) -> None:
@@ -435,6 +434,11 @@ async def _update_clocks(conn: AsyncConnection, rows: Sequence[_ClockRow]) -> No
         )
         SELECT pg_notify(:channel, '')
     """
+    await _write_clocks(conn, sql, rows)
+
+
+async def _write_clocks(conn: AsyncConnection, sql: str, rows: Sequence[_ClockRow]) -> None:
+    """And wake whoever waits for the next that is due."""
     if rows:
         await conn.execute(sa.text(sql), {"rows": _encoder.encode(rows).decode(), "channel": CHANNEL})
 
