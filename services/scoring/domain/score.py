@@ -84,13 +84,16 @@ class Scorer:
         moved by 0.1 or more, its return after a deletion, or a deletion that is heard of after its return.
         Fading alone tells nothing until a grade or the journey changes with it, which `fade` tells.
         """
-        if after is before or after.gone or self._stays(before, after, now):
+        if after is before or after.gone:
+            return after, None
+        still = self._stands_still(before, after, now)
+        if still and before.deleted_at == after.deleted_at and self._is_asked_the_same(before, after):
             return after, None
         score, known = self.score(after, now), self._known(after)
         digest = self._digest(score, known)
         same = after.told is not None and after.told.digest == digest and not before.gone
         same = same and before.deleted_at == after.deleted_at
-        fades_at = self._fades_at(before, after, score.interest, now)
+        fades_at = after.told.fades_at if still and after.told else self._stands_until(after, score.interest, now)
         if same and not self._moved(before, after, score, now):
             return self._judged(after, fades_at), None
         cause = Cause(message.tenant, message.lead, message.id)
@@ -124,13 +127,14 @@ class Scorer:
         why = Cause(tenant_of(key), key, cause)
         return replace(lead, told=told), self._message(lead, score, known, cause=why, now=now, told=told)
 
-    def _stays(self, before: Lead, after: Lead, now: datetime) -> bool:
-        """Whether all told is as it was: nothing changed that it is judged by, and nothing can have faded."""
+    def _stands_still(self, before: Lead, after: Lead, now: datetime) -> bool:
+        """Whether its level and stage are as they were told: it did nothing, and nothing can have faded."""
         told = after.told
-        if told is None or told.agreement != self.version or told.fades_at <= now.timestamp():
-            return False
-        if before.gone or before.deleted_at != after.deleted_at or not _did_nothing(before, after):
-            return False
+        known = told is not None and told.agreement == self.version and told.fades_at > now.timestamp()
+        return known and not before.gone and _did_nothing(before, after)
+
+    def _is_asked_the_same(self, before: Lead, after: Lead) -> bool:
+        """Whether no property that it is judged by was set."""
         old, new = before.properties, after.properties
         return old is new or all(old.get(name) is new.get(name) for name in self.asked)
 
@@ -144,14 +148,6 @@ class Scorer:
         """The next of the lead's numbers."""
         version, since = (1, now) if told is None else (told.version + 1, told.since)
         return Told(version=version, digest=digest, agreement=self.version, since=since, fades_at=fades_at)
-
-    def _fades_at(self, before: Lead, after: Lead, wants: InterestScore, now: datetime) -> float:
-        """When to look whether it falls; as it was known, where nothing can have changed that."""
-        told = after.told
-        same = told is not None and told.agreement == self.version and not before.gone and _did_nothing(before, after)
-        if same and told and told.fades_at > now.timestamp():
-            return told.fades_at
-        return self._stands_until(after, wants, now)
 
     def _stands_until(self, lead: Lead, wants: InterestScore, now: datetime) -> float:
         """A moment until which it does not fall; the very second, which is dear to find, when that may be near."""
